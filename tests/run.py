@@ -1,0 +1,276 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run the project's checks in two lanes side by side and count them: `run.py test`.
+
+The first lane needs processors only, the second one a Docker engine, which is started where none runs and stopped
+again. Each check's output is kept in tests/output/<check>.log; that of a failed one is printed. The last line is
+`N passed, N failed`, with `, N skipped` where there are any, and the exit status says the same.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import typing as t
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTPUT = ROOT / "tests" / "output"
+BIN = ROOT / ".venv" / "bin"
+SANITY = ROOT / ".cache" / "sanity"
+PLUGINS = "ansible_collections.emorobcare.fleet.plugins"
+NOT_PACKAGED = ("collections/",)
+
+
+@dataclass(frozen=True)
+class Count:
+    """What a check found: one by itself, or as many as it counted."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: Count) -> Count:
+        return Count(self.passed + other.passed, self.failed + other.failed, self.skipped + other.skipped)
+
+    def __str__(self) -> str:
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        return f"{self.passed} passed, {self.failed} failed{skipped}"
+
+
+Counter = t.Callable[[str, int], Count]
+
+
+def one(_output: str, status: int) -> Count:
+    """A check that is one test."""
+    return Count(passed=1) if status == 0 else Count(failed=1)
+
+
+def junit(name: str) -> Counter:
+    """A pytest run, counted by its report; a run that collected or reported nothing has failed."""
+
+    def count(_output: str, status: int) -> Count:
+        report = OUTPUT / f"{name}.xml"
+        if not report.exists():
+            return Count(failed=1)
+        suites = ElementTree.parse(report).getroot().iter("testsuite")
+        total = Count()
+        for suite in suites:
+            bad = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+            skipped = int(suite.get("skipped", 0))
+            total += Count(int(suite.get("tests", 0)) - bad - skipped, bad, skipped)
+        return total + Count(failed=1) if status != 0 and total.failed == 0 else total
+
+    return count
+
+
+def sanity_tests(output: str, status: int) -> Count:
+    """ansible-test names each sanity test that it runs, and lists those that failed."""
+    ran = len(set(re.findall(r'^Running sanity test "([\w-]+)"', output, re.MULTILINE)))
+    listed = re.search(r"The (\d+) sanity test\(s\) listed below \(out of \d+\) failed", output)
+    failed = int(listed.group(1)) if listed else int(status != 0)
+    return Count(max(ran - failed, 0), failed) if ran else Count(failed=1)
+
+
+def molecule_actions(output: str, status: int) -> Count:
+    """Molecule reports each action of each scenario."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
+    passed = len(re.findall(r"Executed: Successful", plain))
+    failed = len(re.findall(r"Executed: Failed", plain))
+    if status != 0 and failed == 0:
+        failed = 1
+    return Count(passed, failed) if passed or failed else Count(failed=1)
+
+
+@dataclass(frozen=True)
+class Check:
+    name: str
+    argv: list[str]
+    count: Counter = one
+    cwd: Path = ROOT
+    env: dict[str, str] = field(default_factory=dict)
+    prepare: t.Callable[[], None] = lambda: None
+
+
+def pytest(name: str, *paths: str) -> Check:
+    argv = [f"{BIN}/pytest", "-q", f"--junitxml={OUTPUT}/{name}.xml", *paths]
+    return Check(name, argv, junit(name))
+
+
+def lay_out_for_sanity() -> None:
+    """ansible-test wants a folder ansible_collections/<namespace>/<name> with a repository of its own.
+
+    Its virtual environments are made without pip, which it then wants to fetch from the web: a script in its cache
+    that takes the pip of ours serves as well.
+    """
+    target = SANITY / "ansible_collections" / "emorobcare" / "fleet"
+    shutil.rmtree(target, ignore_errors=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        source, copy = ROOT / name, target / name
+        if source.exists() and not name.startswith(NOT_PACKAGED):
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, copy)
+    subprocess.run(["git", "init", "--quiet", "."], cwd=target, check=True)
+    subprocess.run(["git", "add", "--all"], cwd=target, check=True)
+    cache = SANITY / "home" / ".ansible" / "test" / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    (cache / "get_pip_25_2.py").write_text(
+        "import subprocess, sys\n"
+        f"pip = [{str(BIN / 'python')!r}, '-m', 'pip', '--python', sys.executable, '--disable-pip-version-check']\n"
+        "subprocess.check_call([*pip, 'install', '--quiet', 'pip==25.2'])\n"
+    )
+
+
+LINT = [
+    Check("ruff", [f"{BIN}/ruff", "check", "."]),
+    Check("ruff-format", [f"{BIN}/ruff", "format", "--check", "."]),
+    Check("yamllint", [f"{BIN}/yamllint", "--strict", "."]),
+    Check("mypy", [f"{BIN}/mypy", "--package", PLUGINS], env={"MYPYPATH": str(ROOT / "collections")}),
+    Check("mypy-tests", [f"{BIN}/mypy", "tests"], env={"MYPYPATH": str(ROOT / "collections")}),
+    Check("changelog", [f"{BIN}/antsibull-changelog", "lint"]),
+    Check(
+        "docs",
+        [f"{BIN}/antsibull-docs", "lint-collection-docs", "--plugin-docs", "--validate-collection-refs=all", "."],
+    ),
+    Check("ansible-lint", [f"{BIN}/ansible-lint", "--strict"]),
+]
+UNIT = [pytest("unit", "tests/unit")]
+SANITY_TESTS = [
+    Check(
+        "sanity",
+        [f"{BIN}/ansible-test", "sanity", "--venv", "--python", f"{sys.version_info[0]}.{sys.version_info[1]}"],
+        sanity_tests,
+        cwd=SANITY / "ansible_collections" / "emorobcare" / "fleet",
+        env={"HOME": str(SANITY / "home")},
+        prepare=lay_out_for_sanity,
+    )
+]
+FAULTS = [pytest("faults", "tests/faults")]
+MOLECULE = [
+    Check(
+        "molecule",
+        [f"{BIN}/molecule", "test", "--all"],
+        molecule_actions,
+        env={"MOLECULE_GLOB": "molecule/*/molecule.yml"},
+    )
+]
+
+# What a word on the command line runs: the lane without an engine, and the lane with one.
+PLANS: dict[str, tuple[list[Check], list[Check]]] = {
+    "lint": (LINT, []),
+    "unit": (UNIT, []),
+    "check": ([*LINT, *UNIT], []),
+    "sanity": (SANITY_TESTS, []),
+    "faults": ([], FAULTS),
+    "molecule": ([], MOLECULE),
+    "test": ([*LINT, *UNIT, *SANITY_TESTS], [*FAULTS, *MOLECULE]),
+    "test-all": ([*LINT, *UNIT, *SANITY_TESTS], [*FAULTS, *MOLECULE]),
+}
+
+
+class Report:
+    """Prints what the lanes say, one check at a time, and adds up."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.total = Count()
+
+    def add(self, check: Check, count: Count, output: str, seconds: float) -> None:
+        with self._lock:
+            self.total += count
+            verdict = "FAILED" if count.failed else "passed"
+            print(f"{check.name:<14} {verdict}  {seconds:6.1f} s  {count}", flush=True)
+            if count.failed:
+                print(f"--- the end of tests/output/{check.name}.log", flush=True)
+                print("\n".join(output.splitlines()[-120:]), flush=True)
+                print(f"--- {check.name}", flush=True)
+
+
+def run_check(check: Check, report: Report) -> None:
+    started = time.monotonic()
+    log = OUTPUT / f"{check.name}.log"
+    check.prepare()
+    with log.open("w", encoding="utf-8") as sink:
+        status = subprocess.run(
+            check.argv,
+            cwd=check.cwd,
+            env=environment(check.env),
+            stdin=subprocess.DEVNULL,
+            stdout=sink,
+            stderr=subprocess.STDOUT,
+            check=False,
+        ).returncode
+    output = log.read_text(encoding="utf-8", errors="replace")
+    report.add(check, check.count(output, status), output, time.monotonic() - started)
+
+
+def environment(more: dict[str, str]) -> dict[str, str]:
+    """Ours, with the virtual environment first, and no setting of the caller's Ansible."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "MOLECULE_"))}
+    path = f"{BIN}{os.pathsep}{kept.get('PATH', os.defpath)}"
+    return {**kept, "PATH": path, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), **more}
+
+
+def run_lane(checks: list[Check], report: Report) -> None:
+    for check in checks:
+        try:
+            run_check(check, report)
+        except Exception as exc:  # a lane that ends early must be counted, or its missing checks would look passed
+            report.add(check, Count(failed=1), repr(exc), 0.0)
+
+
+def engine_runs() -> bool:
+    docker = shutil.which("docker")
+    return docker is not None and subprocess.run([docker, "info"], capture_output=True, check=False).returncode == 0
+
+
+def engine(state: str) -> Check:
+    return Check(
+        f"engine-{state}",
+        [f"{BIN}/ansible-playbook", "tests/lab/engine.yml", "-i", "inventories/dev", "-e", f"engine_state={state}"],
+    )
+
+
+def run_plan(cores: list[Check], docker: list[Check]) -> Count:
+    report = Report()
+    lane = threading.Thread(target=run_lane, args=(cores, report))
+    lane.start()
+    try:
+        if docker:
+            ours = not engine_runs()
+            run_lane([engine("started"), *docker, *([engine("stopped")] if ours else [])], report)
+    finally:
+        lane.join()
+    return report.total
+
+
+def main(words: list[str]) -> int:
+    if len(words) != 1 or words[0] not in PLANS:
+        print(f"usage: run.py {' | '.join(PLANS)}", file=sys.stderr)
+        return 2
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    for old in [*OUTPUT.glob("*.xml"), *OUTPUT.glob("*.log")]:
+        old.unlink()
+    total = run_plan(*PLANS[words[0]])
+    print(total)
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
