@@ -1,0 +1,141 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""Read a stack's folder: stack.yml, the Compose files of one environment, and what goes into its images."""
+
+from __future__ import annotations
+
+import base64
+import pathlib
+import re
+import typing as t
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import canonical, digest
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._bases import BaseSource
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._compose_checks import compose_problems
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._compose_file import merged, parse_compose
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._release import (
+    COMPOSE_RELEASE,
+    BuiltImage,
+    compose_release,
+    release_document,
+)
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._release_files import release_files
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_error import (
+    Problem,
+    StackFileError,
+    shown,
+    unknown,
+)
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_images import PreparedImage, prepare_images
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_model import (
+    Stack,
+    make_stack,
+    plain,
+    plain_parameter,
+)
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_relations import relation_problems
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_schema import schema_problems
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._yaml_file import Document, parse_yaml
+
+COMPOSE = "compose.yml"
+_OVERLAY = re.compile(r"compose\.([a-z0-9][a-z0-9-]*)\.yml")
+
+
+def load_stack(
+    folder: pathlib.Path, environment: str | None, base_source: BaseSource, recipes: pathlib.Path
+) -> dict[str, t.Any]:
+    """Read a stack and return it as plain JSON types; the lookup's documentation says what is in it.
+
+    C(folder) is absolute; C(recipes) is the folder of the bases' recipes.
+
+    Raises:
+        StackFileError: with everything that is wrong.
+        OSError: a file cannot be read.
+    """
+    stack_file = _read_stack_file(folder)
+    compose, others = _read_compose_files(folder, environment)
+    documents = list(compose.values())
+    stack = make_stack(stack_file.data)
+    services = merged(documents, "services")
+    problems = [*relation_problems(stack_file), *compose_problems(stack_file, stack, documents, others)]
+    carried, file_problems = release_files(folder, stack_file, documents)
+    images, image_problems = prepare_images(folder, stack_file, stack, services, base_source, recipes)
+    problems += [*file_problems, *image_problems]
+    if problems:
+        raise StackFileError(problems)
+    built = [BuiltImage(image.service, image.reference, image.input) for image in images]
+    generated = compose_release(stack.name, documents, built).encode()
+    files = {**carried, **{name: (folder / name).read_bytes() for name in compose}, COMPOSE_RELEASE: generated}
+    document = release_document(stack, environment, [*compose, COMPOSE_RELEASE], files, built, services)
+    return {
+        "name": stack.name,
+        "environment": environment,
+        "path": str(folder),
+        "compose_files": list(compose),
+        **_stack_result(stack),
+        **_image_result(images),
+        "services": document["services"],
+        "release": {
+            "id": digest(canonical(document)),
+            "document": document,
+            "files": {name: base64.b64encode(content).decode("ascii") for name, content in sorted(files.items())},
+        },
+    }
+
+
+def _read_stack_file(folder: pathlib.Path) -> Document:
+    document = parse_yaml(shown(folder / "stack.yml"), _read(folder / "stack.yml"))
+    problems = schema_problems(document)
+    if problems:
+        raise StackFileError(problems)
+    return document
+
+
+def _read(path: pathlib.Path) -> bytes:
+    if not path.is_file():
+        message = "there is no such file; a stack is a folder with stack.yml and compose.yml"
+        raise StackFileError([Problem(shown(path), None, (), message)])
+    return path.read_bytes()
+
+
+def _read_compose_files(folder: pathlib.Path, environment: str | None) -> tuple[dict[str, Document], list[Document]]:
+    """Return the environment's Compose files by name in their order, and the overlays of the other environments."""
+    overlays = {match[1]: match[0] for path in folder.iterdir() if (match := _OVERLAY.fullmatch(path.name))}
+    if COMPOSE_RELEASE in overlays.values():
+        message = "a release's own Compose file has this name; rename the environment"
+        raise StackFileError([Problem(shown(folder / COMPOSE_RELEASE), None, (), message)])
+    if environment is not None and environment not in overlays:
+        message = unknown("environment", environment, sorted(overlays), "Overlays here (compose.<environment>.yml)")
+        raise StackFileError([Problem(shown(folder), None, (), message)])
+    chosen = [COMPOSE] if environment is None else [COMPOSE, overlays[environment]]
+    documents: dict[str, Document] = {}
+    problems: list[Problem] = []
+    for name in (*chosen, *sorted(set(overlays.values()) - set(chosen))):
+        try:
+            documents[name] = parse_compose(shown(folder / name), _read(folder / name))
+        except StackFileError as exc:
+            problems += exc.problems
+    if problems:
+        raise StackFileError(problems)
+    return {name: documents[name] for name in chosen}, [documents[name] for name in documents if name not in chosen]
+
+
+def _stack_result(stack: Stack) -> dict[str, t.Any]:
+    return {
+        "models": plain(stack.models),
+        "parameters": {name: plain_parameter(parameter) for name, parameter in stack.parameters.items()},
+        "secrets": plain(stack.secrets),
+        "rollout": plain(stack.rollout),
+    }
+
+
+def _image_result(images: t.Sequence[PreparedImage]) -> dict[str, t.Any]:
+    bases = {base.name: base for image in images for base in image.bases}
+    return {
+        "images": [image.as_result() for image in images],
+        "bases": [bases[name].as_result() for name in sorted(bases)],
+    }

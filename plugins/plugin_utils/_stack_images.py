@@ -1,0 +1,151 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""What goes into each image of a stack: its context, its arguments and its bases, and the digest of them all."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._bases import (
+    Base,
+    BaseSource,
+    load_base,
+    source_problems,
+)
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._dockerfile import Dockerfile, parse_dockerfile
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._image_input import context_files, image_input, tag_of
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_error import (
+    KeyPath,
+    Problem,
+    StackFileError,
+    show,
+    shown,
+    unknown,
+)
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_model import Image, Stack
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._yaml_file import Document
+
+# ARGs that BuildKit knows without a declaration.
+_PREDEFINED = re.compile(r"(HTTP|HTTPS|FTP|NO|ALL)_PROXY|BUILDKIT_\w+|SOURCE_DATE_EPOCH", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """An image and everything that its build needs: absolute context, all arguments, max_size in bytes."""
+
+    service: str
+    name: str
+    input: str
+    context: pathlib.Path
+    dockerfile: str
+    args: t.Mapping[str, str]
+    max_size: int | None
+    bases: tuple[Base, ...]
+
+    @property
+    def reference(self) -> str:
+        return f"{self.name}:{tag_of(self.input)}"
+
+    def as_result(self) -> dict[str, t.Any]:
+        return {
+            "service": self.service,
+            "name": self.name,
+            "reference": self.reference,
+            "input": self.input,
+            "context": str(self.context),
+            "dockerfile": self.dockerfile,
+            "args": dict(self.args),
+            "max_size": self.max_size,
+        }
+
+
+def prepare_images(
+    folder: pathlib.Path,
+    stack_file: Document,
+    stack: Stack,
+    services: t.Container[str],
+    base_source: BaseSource,
+    recipes: pathlib.Path,
+) -> tuple[list[PreparedImage], list[Problem]]:
+    """Return the images of the services that there are, and what keeps them from being built."""
+    prepared: list[PreparedImage] = []
+    problems: list[Problem] = []
+    for image in stack.images:
+        if image.service not in services:
+            continue
+        try:
+            prepared.append(_prepare(folder, stack_file, stack.name, image, base_source, recipes))
+        except StackFileError as exc:
+            problems += exc.problems
+    return prepared, problems
+
+
+def _prepare(
+    folder: pathlib.Path, stack_file: Document, stack: str, image: Image, base_source: BaseSource, recipes: pathlib.Path
+) -> PreparedImage:
+    context, file = _find_dockerfile(folder, stack_file, image)
+    dockerfile = parse_dockerfile(file.read_text(encoding="utf-8", errors="replace"))
+    problems = [*_arg_problems(stack_file, image, dockerfile), *source_problems(dockerfile, shown(file), base_source)]
+    if problems:
+        raise StackFileError(problems)
+    bases, base_args = _resolve_bases(dockerfile, shown(file), base_source, recipes)
+    args = {**image.args, **base_args}
+    return PreparedImage(
+        service=image.service,
+        name=f"{stack}/{image.service}",
+        input=image_input(context_files(context, image.dockerfile), image.dockerfile, args),
+        context=context,
+        dockerfile=image.dockerfile,
+        args=dict(sorted(args.items())),
+        max_size=image.max_size,
+        bases=bases,
+    )
+
+
+def _find_dockerfile(folder: pathlib.Path, stack_file: Document, image: Image) -> tuple[pathlib.Path, pathlib.Path]:
+    at: KeyPath = ("images", image.service)
+    context = folder / image.context
+    if not context.is_dir():
+        raise _at(stack_file, (*at, "context"), f"{show(image.context)} is not a folder of the stack's folder")
+    if not context.resolve().is_relative_to(folder.resolve()):
+        raise _at(stack_file, (*at, "context"), f"{show(image.context)} leads out of the stack's folder")
+    file = context / image.dockerfile
+    if not file.is_file():
+        raise _at(stack_file, (*at, "dockerfile"), f"there is no {show(image.dockerfile)} in {shown(context)}")
+    return context, file
+
+
+def _arg_problems(stack_file: Document, image: Image, dockerfile: Dockerfile) -> t.Iterator[Problem]:
+    for name in image.args:
+        if name not in dockerfile.arg_names and not _PREDEFINED.fullmatch(name):
+            message = unknown("build argument", name, sorted(dockerfile.arg_names), "ARGs of the Dockerfile")
+            yield stack_file.problem(("images", image.service, "args", name), message)
+
+
+def _resolve_bases(
+    dockerfile: Dockerfile, file: str, base_source: BaseSource, recipes: pathlib.Path
+) -> tuple[tuple[Base, ...], dict[str, str]]:
+    """Return the bases that we make, and the values of the ARGs that name a base."""
+    if base_source == "registry":
+        return (), {arg.name: arg.default for arg in dockerfile.bases if arg.default}
+    bases: dict[str, Base] = {}
+    problems: list[Problem] = []
+    for arg in dockerfile.bases:
+        try:
+            bases[arg.name] = load_base(arg, file, recipes)
+        except StackFileError as exc:
+            problems += exc.problems
+    if problems:
+        raise StackFileError(problems)
+    return tuple(bases.values()), {name: base.reference for name, base in bases.items()}
+
+
+def _at(document: Document, path: KeyPath, message: str) -> StackFileError:
+    return StackFileError([document.problem(path, message)])

@@ -1,0 +1,198 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""A stack file as typed data, every default filled in. Pure: nothing here touches a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import posixpath
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._units import seconds, size_in_bytes
+
+Lifecycle = t.Literal["stateless", "stateful", "job", "ingress"]
+ParameterType = t.Literal["str", "int", "port", "bool", "path"]
+Scalar = t.Union[str, int, bool]
+
+
+@dataclass(frozen=True)
+class Image:
+    """How one service's image is built; paths are relative, max_size is in bytes."""
+
+    service: str
+    context: str
+    dockerfile: str
+    args: t.Mapping[str, str]
+    max_size: int | None
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One file of a model; size is in bytes."""
+
+    path: str
+    sha256: str
+    size: int
+    source: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """One version of a model."""
+
+    name: str
+    version: str
+    files: tuple[ModelFile, ...]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A typed value that hosts set; required when default is None."""
+
+    type: ParameterType
+    default: Scalar | None
+    choices: tuple[str | int, ...]
+    description: str
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A file that each host holds."""
+
+    description: str
+
+
+@dataclass(frozen=True)
+class HttpCheck:
+    """A request to a container and what it must answer; max_latency is in seconds."""
+
+    port: int
+    path: str
+    scheme: str
+    method: str
+    headers: t.Mapping[str, str]
+    json: t.Any
+    body: str | None
+    body_file: str | None
+    status: int
+    expect: str | None
+    max_latency: float | None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check of a gate: exactly one kind is set."""
+
+    http: HttpCheck
+
+
+@dataclass(frozen=True)
+class Service:
+    """What Compose cannot say about a service."""
+
+    lifecycle: Lifecycle
+    url: str | None
+    gate: tuple[Check, ...]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """How a release is brought to a host; gate_timeout is in seconds."""
+
+    success_threshold: int
+    gate_timeout: float
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A whole stack file."""
+
+    name: str
+    images: tuple[Image, ...]
+    models: tuple[Model, ...]
+    parameters: t.Mapping[str, Parameter]
+    secrets: t.Mapping[str, Secret]
+    services: t.Mapping[str, Service]
+    rollout: Rollout
+
+
+def make_stack(data: t.Mapping[str, t.Any]) -> Stack:
+    """Normalise the data of a stack file that the schema let through."""
+    return Stack(
+        name=data["name"],
+        images=tuple(_image(name, image) for name, image in sorted(data.get("images", {}).items())),
+        models=tuple(sorted(map(_model, data.get("models", [])), key=lambda model: (model.name, model.version))),
+        parameters={name: _parameter(item) for name, item in data.get("parameters", {}).items()},
+        secrets={name: Secret(item.get("description", "")) for name, item in data.get("secrets", {}).items()},
+        services={name: _service(item) for name, item in data["services"].items()},
+        rollout=_rollout(data.get("rollout", {})),
+    )
+
+
+def plain(value: t.Any) -> t.Any:
+    """Return data classes as dictionaries and tuples as lists, all the way down."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, t.Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
+
+
+def plain_parameter(parameter: Parameter) -> dict[str, t.Any]:
+    """Return a parameter's declaration; one without C(default) is required."""
+    data: dict[str, t.Any] = plain(parameter)
+    return {key: value for key, value in data.items() if not (key == "default" and value is None)}
+
+
+def _image(service: str, data: t.Mapping[str, t.Any]) -> Image:
+    max_size = data.get("max_size")
+    return Image(
+        service=service,
+        context=data["context"],
+        dockerfile=posixpath.normpath(data.get("dockerfile", "Dockerfile")),
+        args={key: str(value) for key, value in data.get("args", {}).items()},
+        max_size=None if max_size is None else size_in_bytes(max_size),
+    )
+
+
+def _model(data: t.Mapping[str, t.Any]) -> Model:
+    files = (ModelFile(item["path"], item["sha256"], item["size"], item["source"]) for item in data["files"])
+    return Model(data["name"], data["version"], tuple(sorted(files, key=lambda item: item.path)))
+
+
+def _parameter(data: t.Mapping[str, t.Any]) -> Parameter:
+    return Parameter(data["type"], data.get("default"), tuple(data.get("choices", ())), data.get("description", ""))
+
+
+def _service(data: t.Mapping[str, t.Any]) -> Service:
+    return Service(
+        data["lifecycle"], data.get("url"), tuple(Check(_http(item["http"])) for item in data.get("gate", []))
+    )
+
+
+def _http(data: t.Mapping[str, t.Any]) -> HttpCheck:
+    body_file, max_latency = data.get("body_file"), data.get("max_latency")
+    return HttpCheck(
+        port=data["port"],
+        path=data["path"],
+        scheme=data.get("scheme", "http"),
+        method=data.get("method", "GET"),
+        headers=dict(data.get("headers", {})),
+        json=data.get("json"),
+        body=data.get("body"),
+        body_file=None if body_file is None else posixpath.normpath(body_file),
+        status=data.get("status", 200),
+        expect=data.get("expect"),
+        max_latency=None if max_latency is None else seconds(max_latency),
+    )
+
+
+def _rollout(data: t.Mapping[str, t.Any]) -> Rollout:
+    return Rollout(data.get("success_threshold", 3), seconds(data.get("gate_timeout", 120)))

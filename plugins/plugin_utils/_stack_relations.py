@@ -1,0 +1,138 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""What must hold inside stack.yml between one key and another, which a schema cannot say. Pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import ModelError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_wanted import parse_wanted
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_error import (
+    KeyPath,
+    Problem,
+    one_of,
+    show,
+    unknown,
+)
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._variables import VariableError, variables
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._yaml_file import Document
+
+Finding = tuple[KeyPath, str]
+
+_BODIES = ("json", "body", "body_file")
+_WITHOUT_BODY = ("GET", "HEAD")
+
+
+def _is_whole(value: t.Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_TYPES: dict[str, tuple[str, t.Callable[[t.Any], bool]]] = {
+    "str": ("a string", lambda value: isinstance(value, str)),
+    "int": ("a whole number", _is_whole),
+    "port": ("a whole number from 1 to 65535", lambda value: _is_whole(value) and 1 <= value <= 65535),
+    "bool": ("true or false", lambda value: isinstance(value, bool)),
+    "path": ("an absolute path", lambda value: isinstance(value, str) and value.startswith("/")),
+}
+
+
+def relation_problems(document: Document) -> list[Problem]:
+    """Return every relation that the data of a stack file, which the schema let through, breaks."""
+    data = document.data
+    findings: list[Finding] = []
+    for name, parameter in data.get("parameters", {}).items():
+        findings += _parameter_findings(("parameters", name), parameter)
+    for name in data.get("images", {}):
+        if name not in data["services"]:
+            findings.append((("images", name), unknown("service", name, data["services"], "Services")))
+    findings += _model_findings(data.get("models", []))
+    for name, service in data["services"].items():
+        findings += _service_findings(("services", name), service, data.get("parameters", {}))
+    return [document.problem(path, message) for path, message in findings]
+
+
+def _parameter_findings(path: KeyPath, parameter: t.Mapping[str, t.Any]) -> t.Iterator[Finding]:
+    kind = parameter["type"]
+    wanted, fits = _TYPES[kind]
+    choices = parameter.get("choices", [])
+    if choices and kind == "bool":
+        yield (*path, "choices"), "a parameter of type bool has no choices; remove them"
+        return
+    for index, choice in enumerate(choices):
+        if not fits(choice):
+            yield (*path, "choices", index), f"{show(choice)} is not of type {kind}; must be {wanted}"
+    if "default" not in parameter:
+        return
+    default = parameter["default"]
+    if not fits(default):
+        yield (*path, "default"), f"{show(default)} is not of type {kind}; must be {wanted}"
+    elif isinstance(default, str) and not default.isprintable():
+        yield (*path, "default"), f"{show(default)} has characters that an environment file cannot hold"
+    elif choices and default not in choices:
+        yield (*path, "default"), f"{show(default)} is not among the choices: {one_of(map(str, choices))}"
+
+
+def _model_findings(models: t.Sequence[t.Mapping[str, t.Any]]) -> t.Iterator[Finding]:
+    names: set[str] = set()
+    for index, model in enumerate(models):
+        if model["name"] in names:
+            # One version only: a release's folder holds it as models/<name>.
+            yield (
+                ("models", index, "name"),
+                f"model {model['name']!r} is already there; a stack pins one version of a model",
+            )
+        names.add(model["name"])
+        try:
+            parse_wanted({**model, "state": "present"})
+        except ModelError as exc:
+            yield ("models", index), str(exc)
+
+
+def _service_findings(
+    path: KeyPath, service: t.Mapping[str, t.Any], parameters: t.Mapping[str, t.Any]
+) -> t.Iterator[Finding]:
+    gate = service.get("gate", [])
+    if gate and service["lifecycle"] == "job":
+        yield (*path, "gate"), "a job has ended when the gate looks: it passes by exit code 0; remove the gate"
+    for index, check in enumerate(gate):
+        yield from _http_findings((*path, "gate", index, "http"), check["http"])
+    try:
+        used = variables(service.get("url", ""))
+    except VariableError as exc:
+        yield (*path, "url"), str(exc)
+        return
+    for variable in used:
+        if variable.name not in parameters:
+            yield (*path, "url"), unknown("parameter", variable.name, parameters, "Parameters")
+
+
+def _http_findings(path: KeyPath, http: t.Mapping[str, t.Any]) -> t.Iterator[Finding]:
+    method = http.get("method", "GET")
+    bodies = [key for key in _BODIES if key in http]
+    if len(bodies) > 1:
+        yield (*path, bodies[1]), f"give one body, not {len(bodies)}: {one_of(bodies)}"
+    if bodies and method in _WITHOUT_BODY:
+        yield (*path, bodies[0]), f"a {method} request has no body; set method, to POST for one"
+    if "expect" not in http:
+        return
+    if method == "HEAD":
+        yield (*path, "expect"), "a HEAD request has no answer to look into; set method to GET"
+    fault = _jmespath_fault(http["expect"])
+    if fault:
+        yield (*path, "expect"), f"{show(http['expect'])} is not JMESPath: {fault}"
+
+
+def _jmespath_fault(expression: str) -> str:
+    import jmespath
+    from jmespath.exceptions import JMESPathError
+
+    try:
+        jmespath.compile(expression)
+    except JMESPathError as exc:
+        return str(exc).splitlines()[0].rstrip(":")
+    return ""

@@ -1,0 +1,113 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+import yaml
+
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._compose_file import parse_compose
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._release import (
+    BuiltImage,
+    compose_release,
+    release_document,
+)
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_model import make_stack
+
+LABELS = {"org.emorobcare.fleet.stack": "demo"}
+API = BuiltImage("api", "demo/api:0123", "0123")
+
+
+class Loader(yaml.SafeLoader):
+    """Reads !reset as the word."""
+
+
+Loader.add_constructor("!reset", lambda _loader, node: "RESET " + str(node.value))
+
+
+def release(*texts: str, images: t.Sequence[BuiltImage] = (API,)) -> dict[str, t.Any]:
+    documents = [parse_compose(f"{number}.yml", text.encode()) for number, text in enumerate(texts)]
+    data: dict[str, t.Any] = yaml.load(compose_release("demo", documents, images), Loader)
+    return data
+
+
+def test_built_services_are_pinned_and_all_are_labelled() -> None:
+    data = release("services: {api: {build: images/api}, db: {image: postgres}}")
+    assert data["services"] == {
+        "api": {"image": "demo/api:0123", "pull_policy": "never", "build": "RESET null", "labels": LABELS},
+        "db": {"labels": LABELS},
+    }
+
+
+def test_only_a_build_that_is_there_is_taken_away() -> None:
+    assert "build" not in release("services: {api: {image: x}}")["services"]["api"]
+    assert (
+        "build"
+        not in release("services: {api: {build: x}}", "services: {api: {build: !reset null}}")["services"]["api"]
+    )
+
+
+THINGS = [
+    pytest.param("networks", "{}", ["default"], id="the network that Compose makes by itself"),
+    pytest.param(
+        "networks", "{networks: {edge: , inner: {internal: true}}}", ["default", "edge", "inner"], id="networks"
+    ),
+    pytest.param(
+        "networks", "{networks: {default: {external: true}, edge: {external: true}}}", None, id="external networks"
+    ),
+    pytest.param("volumes", "{}", None, id="no volumes"),
+    pytest.param("volumes", "{volumes: {a: , b: {external: true}, c: {name: x}}}", ["a", "c"], id="volumes"),
+]
+
+
+@pytest.mark.parametrize(("section", "text", "labelled"), THINGS)
+def test_what_compose_makes_is_labelled_and_what_is_external_left_alone(
+    section: str, text: str, labelled: list[str] | None
+) -> None:
+    made = release(text).get(section)
+    assert made == (None if labelled is None else {name: {"labels": LABELS} for name in labelled})
+
+
+def test_a_service_that_an_overlay_takes_away_does_not_come_back() -> None:
+    assert list(release("services: {api: {image: x}, db: {image: y}}", "services: {db: !reset null}")["services"]) == [
+        "api"
+    ]
+
+
+def test_dollar_signs_reach_compose_as_such() -> None:
+    text = compose_release("demo", [parse_compose("c", b"services: {api: }")], [BuiltImage("api", "a$b", "0")])
+    assert '"image": "a$$b"' in text
+
+
+def test_the_order_in_which_things_are_written_does_not_matter() -> None:
+    one, other = "{services: {a: , b: }, volumes: {x: , y: }}", "{volumes: {y: , x: }, services: {b: , a: }}"
+    first, second = (compose_release("demo", [parse_compose("c", text.encode())], [API]) for text in (one, other))
+    assert first == second
+
+
+def test_a_document_names_files_by_digest_and_models_without_their_sources() -> None:
+    source = {"path": "m", "sha256": "0" * 64, "size": 1, "source": "https://x/y"}
+    stack = make_stack(
+        {
+            "name": "demo",
+            "services": {"api": {"lifecycle": "stateless"}, "proxy": {"lifecycle": "ingress"}},
+            "models": [{"name": "m", "version": "1", "files": [source]}],
+        }
+    )
+    document = release_document(stack, None, ["compose.yml"], {"compose.yml": b""}, [API], ["api"])
+    assert document == {
+        "schema": 1,
+        "stack": "demo",
+        "environment": None,
+        "compose": ["compose.yml"],
+        "files": {"compose.yml": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+        "images": {"api": {"reference": "demo/api:0123", "input": "0123"}},
+        "models": [{"name": "m", "version": "1", "files": [{"path": "m", "sha256": "0" * 64, "size": 1}]}],
+        "services": {"api": {"lifecycle": "stateless", "url": None, "gate": []}},
+        "parameters": {},
+        "secrets": {},
+        "rollout": {"success_threshold": 3, "gate_timeout": 120.0},
+    }

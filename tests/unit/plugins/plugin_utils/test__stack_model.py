@@ -1,0 +1,93 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+import pytest
+
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_model import make_stack, plain, plain_parameter
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_schema import SCHEMA_FILE
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._units import seconds
+
+DEFINITIONS = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))["$defs"]
+SMALLEST: dict[str, t.Any] = {"name": "x", "services": {"api": {"lifecycle": "job"}}}
+
+
+def check(**settings: t.Any) -> dict[str, t.Any]:
+    gate = [{"http": {"port": 80, "path": "/", **settings}}]
+    stack = make_stack({"name": "x", "services": {"api": {"lifecycle": "stateless", "gate": gate}}})
+    http: dict[str, t.Any] = plain(stack.services["api"].gate[0])["http"]
+    return http
+
+
+def test_a_check_has_every_key_and_the_schemas_defaults() -> None:
+    properties = DEFINITIONS["http"]["properties"]
+    assert set(check()) == set(properties)
+    for key, definition in properties.items():
+        expected = {"port": 80, "path": "/"}.get(key, definition.get("default"))
+        assert check()[key] == expected, key
+
+
+@pytest.mark.parametrize(
+    ("key", "given", "normal"),
+    [
+        ("max_latency", "2s", 2.0),
+        ("max_latency", 3, 3.0),
+        ("body_file", "./gate//a.wav", "gate/a.wav"),
+        ("json", {"text": "hola"}, {"text": "hola"}),
+        ("json", False, False),
+        ("body", "", ""),
+        ("headers", {"A": "b"}, {"A": "b"}),
+    ],
+)
+def test_a_check_is_normalised(key: str, given: t.Any, normal: t.Any) -> None:
+    assert check(**{key: given})[key] == normal
+
+
+def test_a_stack_has_defaults_for_all_that_it_leaves_out() -> None:
+    stack = make_stack(SMALLEST)
+    rollout = DEFINITIONS["rollout"]["properties"]
+    assert stack.rollout.success_threshold == rollout["success_threshold"]["default"]
+    assert stack.rollout.gate_timeout == seconds(rollout["gate_timeout"]["default"])
+    assert (stack.images, stack.models, stack.parameters, stack.secrets) == ((), (), {}, {})
+    assert plain(stack.services) == {"api": {"lifecycle": "job", "url": None, "gate": []}}
+
+
+def test_an_image_is_normalised() -> None:
+    image = {"context": "images/api", "max_size": "300MB", "args": {"A": 1, "B": "x"}}
+    stack = make_stack({**SMALLEST, "images": {"web": {"context": "w", "dockerfile": "./D"}, "api": image}})
+    assert plain(stack.images) == [
+        {
+            "service": "api",
+            "context": "images/api",
+            "dockerfile": "Dockerfile",
+            "args": {"A": "1", "B": "x"},
+            "max_size": 300_000_000,
+        },
+        {"service": "web", "context": "w", "dockerfile": "D", "args": {}, "max_size": None},
+    ]
+
+
+def test_the_order_in_which_models_and_their_files_are_written_does_not_matter() -> None:
+    def model(name: str, *paths: str) -> dict[str, t.Any]:
+        files = [{"path": path, "sha256": "0" * 64, "size": 1, "source": "https://x/y"} for path in paths]
+        return {"name": name, "version": "1", "files": files}
+
+    one = make_stack({**SMALLEST, "models": [model("a", "x", "y"), model("b", "z")]})
+    other = make_stack({**SMALLEST, "models": [model("b", "z"), model("a", "y", "x")]})
+    assert plain(one.models) == plain(other.models)
+
+
+def test_a_required_parameter_has_no_default_and_others_keep_a_false_one() -> None:
+    stack = make_stack({**SMALLEST, "parameters": {"A": {"type": "str"}, "B": {"type": "bool", "default": False}}})
+    assert plain_parameter(stack.parameters["A"]) == {"type": "str", "choices": [], "description": ""}
+    assert plain_parameter(stack.parameters["B"]) == {
+        "type": "bool",
+        "default": False,
+        "choices": [],
+        "description": "",
+    }

@@ -1,0 +1,160 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_relations import relation_problems
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_schema import schema_problems
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._yaml_file import parse_yaml
+
+
+def messages(text: str) -> list[str]:
+    document = parse_yaml("stack.yml", text.encode())
+    assert schema_problems(document) == []
+    return [str(problem) for problem in relation_problems(document)]
+
+
+def service(rest: str) -> str:
+    return "name: x\nparameters: {PORT: {type: port}}\nservices:\n  api: {lifecycle: stateless, " + rest + "}\n"
+
+
+def http(settings: str) -> str:
+    return service("gate: [{http: {port: 1, path: /, " + settings + "}}]")
+
+
+def parameter(settings: str) -> str:
+    return "name: x\nservices: {api: {lifecycle: job}}\nparameters: {P: {" + settings + "}}\n"
+
+
+def model(*files: str) -> str:
+    lines = "".join(
+        f'      - {{path: {path}, sha256: "{n:064}", size: 1, source: "https://x/y"}}\n' for n, path in enumerate(files)
+    )
+    return (
+        f'name: x\nservices: {{api: {{lifecycle: job}}}}\nmodels:\n  - name: m\n    version: "1"\n    files:\n{lines}'
+    )
+
+
+GOOD = [
+    pytest.param(service("url: 'https://robot:${PORT}/'"), id="url with a parameter"),
+    pytest.param(service("url: 'http://x/$$'"), id="url with a dollar sign"),
+    pytest.param(http("method: POST, json: 1, expect: 'length(a) == `3`'"), id="body and expectation"),
+    pytest.param(http("method: DELETE, body_file: x"), id="body of a DELETE"),
+    pytest.param(parameter("type: port, default: 8080, choices: [80, 8080]"), id="default among the choices"),
+    pytest.param(parameter("type: bool, default: false"), id="false as a default"),
+    pytest.param(parameter("type: path, default: /dev/ttyUSB0"), id="path"),
+    pytest.param(model("a/b", "a/c", "ab"), id="files side by side"),
+]
+
+
+@pytest.mark.parametrize("text", GOOD)
+def test_what_fits_together_passes(text: str) -> None:
+    assert messages(text) == []
+
+
+API = "stack.yml:4: services.api"
+CHECK = f"{API}.gate[0].http"
+P = "stack.yml:3: parameters.P"
+
+FAULTS = [
+    pytest.param(
+        http("method: POST, json: 1, body: x"), f"{CHECK}.body: give one body, not 2: json, body", id="two bodies"
+    ),
+    pytest.param(
+        http("body: x"), f"{CHECK}.body: a GET request has no body; set method, to POST for one", id="GET with a body"
+    ),
+    pytest.param(
+        http("method: HEAD, expect: a"),
+        f"{CHECK}.expect: a HEAD request has no answer to look into; set method to GET",
+        id="HEAD with an expectation",
+    ),
+    pytest.param(
+        http("expect: 'a =='"),
+        f'{CHECK}.expect: "a ==" is not JMESPath: Invalid jmespath expression: Incomplete expression',
+        id="JMESPath",
+    ),
+    pytest.param(
+        "name: x\nservices:\n  load: {lifecycle: job, gate: [{http: {port: 1, path: /}}]}\n",
+        "stack.yml:3: services.load.gate: a job has ended when the gate looks: it passes by exit code 0;"
+        " remove the gate",
+        id="gate of a job",
+    ),
+    pytest.param(
+        service("url: 'http://x:${PROT}'"),
+        f"{API}.url: unknown parameter 'PROT'; did you mean 'PORT'? Parameters: PORT",
+        id="unknown parameter in a url",
+    ),
+    pytest.param(
+        service("url: 'http://x/$'"),
+        f"{API}.url: 'http://x/$' has a dollar sign that begins no variable; write $$ for a dollar sign",
+        id="dollar sign in a url",
+    ),
+    pytest.param(
+        "name: x\nservices: {api: {lifecycle: job}}\nimages: {app: {context: a}}\n",
+        "stack.yml:3: images.app: unknown service 'app'; did you mean 'api'? Services: api",
+        id="image of no service",
+    ),
+    pytest.param(
+        parameter("type: int, default: '1'"), f'{P}.default: "1" is not of type int; must be a whole number', id="int"
+    ),
+    pytest.param(
+        parameter("type: int, default: true"),
+        f"{P}.default: true is not of type int; must be a whole number",
+        id="bool for int",
+    ),
+    pytest.param(
+        parameter("type: port, default: 0"),
+        f"{P}.default: 0 is not of type port; must be a whole number from 1 to 65535",
+        id="port",
+    ),
+    pytest.param(
+        parameter("type: path, default: models"),
+        f'{P}.default: "models" is not of type path; must be an absolute path',
+        id="relative path",
+    ),
+    pytest.param(
+        parameter("type: str, default: 5"),
+        f"{P}.default: 5 is not of type str; must be a string",
+        id="number for a string",
+    ),
+    pytest.param(
+        parameter('type: str, default: "a\\nb"'),
+        f'{P}.default: "a\\nb" has characters that an environment file cannot hold',
+        id="newline",
+    ),
+    pytest.param(
+        parameter("type: str, default: c, choices: [a, b]"),
+        f'{P}.default: "c" is not among the choices: a, b',
+        id="choices",
+    ),
+    pytest.param(
+        parameter("type: int, choices: [1, b]"),
+        f'{P}.choices[1]: "b" is not of type int; must be a whole number',
+        id="choice of another type",
+    ),
+    pytest.param(
+        parameter("type: bool, choices: [1]"),
+        f"{P}.choices: a parameter of type bool has no choices; remove them",
+        id="choices of a bool",
+    ),
+    pytest.param(
+        model("a") + model("b").partition("models:\n")[2],
+        "stack.yml:8: models[1].name: model 'm' is already there; a stack pins one version of a model",
+        id="model twice",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), FAULTS)
+def test_what_contradicts_itself_is_refused(text: str, message: str) -> None:
+    assert messages(text) == [message]
+
+
+@pytest.mark.parametrize("files", [("a", "a"), ("a", "a/b"), ("./a",), ("Model.bin", "model.bin")])
+def test_files_of_a_model_that_a_host_could_not_hold_are_refused(files: tuple[str, ...]) -> None:
+    found = messages(model(*files))
+    assert len(found) == 1
+    assert found[0].startswith("stack.yml:4: models[0]: files: ")
