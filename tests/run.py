@@ -27,8 +27,17 @@ ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "tests" / "output"
 BIN = ROOT / ".venv" / "bin"
 SANITY = ROOT / ".cache" / "sanity"
+TREE = SANITY / "ansible_collections" / "emorobcare" / "fleet"  # a copy of what git would commit
 PLUGINS = "ansible_collections.emorobcare.fleet.plugins"
 NOT_PACKAGED = ("collections/",)
+# Where `import ansible_collections.emorobcare.fleet…` and the stacks' services are found.
+MYPYPATH = os.pathsep.join(
+    str(folder)
+    for folder in [
+        ROOT / "collections",
+        *(main.parent.parent for main in sorted(ROOT.glob("stacks/*/images/*/*/__main__.py"))),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,6 @@ class Check:
     count: Counter = one
     cwd: Path = ROOT
     env: dict[str, str] = field(default_factory=dict)
-    prepare: t.Callable[[], None] = lambda: None
 
 
 def pytest(name: str, *paths: str) -> Check:
@@ -106,14 +114,13 @@ def pytest(name: str, *paths: str) -> Check:
     return Check(name, argv, junit(name))
 
 
-def lay_out_for_sanity() -> None:
-    """ansible-test wants a folder ansible_collections/<namespace>/<name> with a repository of its own.
+def lay_out_tree() -> None:
+    """Copy the collection to where its tools want it: ansible_collections/<namespace>/<name>, a repository of its own.
 
-    Its virtual environments are made without pip, which it then wants to fetch from the web: a script in its cache
+    ansible-test makes virtual environments without pip, which it then wants to fetch from the web: a script in its cache
     that takes the pip of ours serves as well.
     """
-    target = SANITY / "ansible_collections" / "emorobcare" / "fleet"
-    shutil.rmtree(target, ignore_errors=True)
+    shutil.rmtree(TREE, ignore_errors=True)
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -122,12 +129,12 @@ def lay_out_for_sanity() -> None:
         text=True,
     ).stdout
     for name in filter(None, listed.split("\0")):
-        source, copy = ROOT / name, target / name
+        source, copy = ROOT / name, TREE / name
         if source.exists() and not name.startswith(NOT_PACKAGED):
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, copy)
-    subprocess.run(["git", "init", "--quiet", "."], cwd=target, check=True)
-    subprocess.run(["git", "add", "--all"], cwd=target, check=True)
+    subprocess.run(["git", "init", "--quiet", "."], cwd=TREE, check=True)
+    subprocess.run(["git", "add", "--all"], cwd=TREE, check=True)
     cache = SANITY / "home" / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     (cache / "get_pip_25_2.py").write_text(
@@ -141,8 +148,8 @@ LINT = [
     Check("ruff", [f"{BIN}/ruff", "check", "."]),
     Check("ruff-format", [f"{BIN}/ruff", "format", "--check", "."]),
     Check("yamllint", [f"{BIN}/yamllint", "--strict", "."]),
-    Check("mypy", [f"{BIN}/mypy", "--package", PLUGINS], env={"MYPYPATH": str(ROOT / "collections")}),
-    Check("mypy-tests", [f"{BIN}/mypy", "tests"], env={"MYPYPATH": str(ROOT / "collections")}),
+    Check("mypy", [f"{BIN}/mypy", "--package", PLUGINS], env={"MYPYPATH": MYPYPATH}),
+    Check("mypy-tests", [f"{BIN}/mypy", "tests"], env={"MYPYPATH": MYPYPATH}),
     Check("changelog", [f"{BIN}/antsibull-changelog", "lint"]),
     Check(
         "docs",
@@ -156,9 +163,8 @@ SANITY_TESTS = [
         "sanity",
         [f"{BIN}/ansible-test", "sanity", "--venv", "--python", f"{sys.version_info[0]}.{sys.version_info[1]}"],
         sanity_tests,
-        cwd=SANITY / "ansible_collections" / "emorobcare" / "fleet",
+        cwd=TREE,
         env={"HOME": str(SANITY / "home")},
-        prepare=lay_out_for_sanity,
     )
 ]
 FAULTS = [pytest("faults", "tests/faults")]
@@ -205,7 +211,6 @@ class Report:
 def run_check(check: Check, report: Report) -> None:
     started = time.monotonic()
     log = OUTPUT / f"{check.name}.log"
-    check.prepare()
     with log.open("w", encoding="utf-8") as sink:
         status = subprocess.run(
             check.argv,
@@ -267,6 +272,7 @@ def main(words: list[str]) -> int:
     OUTPUT.mkdir(parents=True, exist_ok=True)
     for old in [*OUTPUT.glob("*.xml"), *OUTPUT.glob("*.log")]:
         old.unlink()
+    lay_out_tree()
     total = run_plan(*PLANS[words[0]])
     print(total)
     return 1 if total.failed else 0

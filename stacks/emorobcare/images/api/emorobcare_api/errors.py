@@ -1,0 +1,19 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What can go wrong, by whose turn it is."""
+
+from __future__ import annotations
+
+
+class SettingsError(Exception):
+    """An environment variable or a secret's file is wrong: the operator's turn. The service does not start."""
+
+
+class StoreError(Exception):
+    """A store cannot be opened or does not answer: wait, or look at that store. Answered with 503."""
+
+
+class QueryError(Exception):
+    """A query cannot be answered as asked: the caller's turn. Answered with 400."""
