@@ -35,6 +35,9 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._yaml_file import
 SECRETS_VARIABLE = "FLEET_SECRETS"
 """The variable that stands for the folder of a stack's secrets on the host."""
 
+NO_SECRET = "/dev/null"
+"""What an overlay mounts in place of a secret where the service that wants it does not run."""
+
 _SECRET = re.compile(r"\$\{FLEET_SECRETS\}/([^/$]+)")
 
 
@@ -99,8 +102,11 @@ def _secret_problems(
     for parts in merged(documents, "secrets").values():
         for part in attribute(parts, "file"):
             name = _secret_name(part)
+            if part.value == NO_SECRET:
+                continue
             if name is None:
-                yield part.problem(f"{show(part.value)} is not kept by the host; allowed: ${{FLEET_SECRETS}}/<name>")
+                allowed = f"allowed: ${{FLEET_SECRETS}}/<name>, or {NO_SECRET} in an environment that does without it"
+                yield part.problem(f"{show(part.value)} is not kept by the host; {allowed}")
             elif name not in stack.secrets:
                 yield part.problem(unknown("secret", name, stack.secrets, "Secrets of stack.yml"))
     # One by one: what an overlay takes away is there in another environment.

@@ -44,12 +44,13 @@ class Settings:
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Read the settings. Raises SettingsError naming the variable, its value and what is allowed."""
+    documents = _place(environment, "DOCUMENTS_URL", ("sqlite", "mongodb"), "sqlite:///data/documents.db")
     return Settings(
         model=Path(environment.get("MODEL_DIR", "/models/all-minilm-l6-v2")),
-        documents=_place(environment, "DOCUMENTS_URL", ("sqlite", "mongodb"), "sqlite:///data/documents.db"),
+        documents=documents,
         vectors=_place(environment, "VECTORS_URL", ("file", "http", "https"), "file:///data/vectors"),
         triples=_place(environment, "TRIPLES_URL", ("file", "http", "https"), "file:///triples"),
-        password=_secret(environment, "DOCUMENTS_PASSWORD_FILE"),
+        password=_secret(environment, "DOCUMENTS_PASSWORD_FILE") if documents.is_remote else None,
         seed=_choice(environment, "SEED", {"yes": True, "no": False}, "yes"),
         log_level=_choice(environment, "LOG_LEVEL", {level: level for level in ("debug", "info", "warning")}, "info"),
     )

@@ -1,0 +1,249 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""Talk to Docker through its command line.
+
+What is asked is built by functions without side effects; `DockerCli` alone starts processes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._text import printable
+
+PROJECT_LABEL = "com.docker.compose.project"
+STACK_LABEL = "org.emorobcare.fleet.stack"
+
+# What a Compose file could interpolate from our own environment instead of the stack's settings.
+INHERITED = ("PATH", "HOME")
+INHERITED_PREFIX = "DOCKER_"
+
+_UNAVAILABLE = (
+    "Cannot connect to the Docker daemon",
+    "failed to connect to the docker API",
+    "permission denied while trying to connect",
+    "error during connect",
+)
+_NO_COMPOSE = ("'compose' is not a docker command", "unknown flag: --ansi", "unknown shorthand flag")
+_STOP_GRACE = 10.0  # seconds that an interrupted `docker compose` gets to stop by itself
+_ANSWER_LIMIT = 60.0  # seconds for a question that the engine answers from memory
+
+
+@dataclass(frozen=True)
+class Compose:
+    """A Compose project as `docker compose` is told of it; paths are absolute, files in the order of merging."""
+
+    project: str
+    directory: str
+    env_file: str
+    files: tuple[str, ...]
+
+    def argv(self, *words: str) -> list[str]:
+        files = [word for file in self.files for word in ("--file", file)]
+        return [
+            *compose_argv(self.project),
+            *("--project-directory", self.directory),
+            *("--env-file", self.env_file),
+            *files,
+            *words,
+        ]
+
+
+def compose_argv(project: str) -> list[str]:
+    """Return the beginning of each Compose command; without files it goes by the project's labels."""
+    return ["docker", "compose", "--ansi", "never", "--progress", "quiet", "--project-name", project]
+
+
+def list_argv(kind: t.Literal["container", "network", "volume"], project: str) -> list[str]:
+    """Return the command that prints the ids (for volumes the names) of what belongs to a project."""
+    everything = {
+        "container": ["--all", "--no-trunc", "--filter", "label=com.docker.compose.oneoff=False"],
+        "network": ["--no-trunc"],
+        "volume": [],
+    }[kind]
+    return ["docker", kind, "ls", "--quiet", *everything, "--filter", f"label={PROJECT_LABEL}={project}"]
+
+
+def inspect_argv(ids: t.Sequence[str]) -> list[str]:
+    return ["docker", "container", "inspect", "--", *ids]
+
+
+def image_id_argv(reference: str) -> list[str]:
+    return ["docker", "image", "inspect", "--format", "{{.Id}}", "--", reference]
+
+
+def logs_argv(container: str, lines: int) -> list[str]:
+    return ["docker", "container", "logs", "--tail", str(lines), "--", container]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a command ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+class Docker(t.Protocol):
+    """What the rest needs of the command line."""
+
+    def ask(self, argv: t.Sequence[str], timeout: float | None = ...) -> Answer: ...
+
+    def watch(
+        self, argv: t.Sequence[str], timeout: float, glance: t.Callable[[], bool], every: float = ...
+    ) -> Answer: ...
+
+
+class DockerCli:
+    """Runs `docker` with a small environment: a Compose file sees the stack's settings and nothing of ours.
+
+    Children inherit `keep_open`: a lock held by such a descriptor outlives us as long as a child of ours still acts.
+    """
+
+    def __init__(self, environ: t.Mapping[str, str], keep_open: t.Sequence[int] = ()) -> None:
+        self._env = {
+            name: value for name, value in environ.items() if name in INHERITED or name.startswith(INHERITED_PREFIX)
+        }
+        self._env["LC_ALL"] = "C"
+        self._keep_open = tuple(keep_open)
+
+    def ask(self, argv: t.Sequence[str], timeout: float | None = _ANSWER_LIMIT) -> Answer:
+        """Run a command to its end; `timeout` in seconds.
+
+        Raises:
+            ReleaseError: Docker or its Compose plugin is not there or does not answer.
+        """
+        try:
+            done = subprocess.run(
+                argv,
+                env=self._env,
+                cwd="/",  # a compose.yml in our own folder is none of this project's
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=timeout,
+                pass_fds=self._keep_open,
+                check=False,
+            )
+        except FileNotFoundError:
+            raise not_installed() from None
+        except subprocess.TimeoutExpired:
+            raise ReleaseError(
+                f"{' '.join(argv[:3])} gave no answer within {timeout:g} s; the Docker engine hangs or is "
+                "overloaded: see its log (journalctl -u docker)",
+                reason="docker_unavailable",
+            ) from None
+        return checked(Answer(done.returncode, done.stdout, done.stderr))
+
+    def watch(self, argv: t.Sequence[str], timeout: float, glance: t.Callable[[], bool], every: float = 0.5) -> Answer:
+        """Run a command that takes its time; stop it when `glance`, called each `every` seconds, says so.
+
+        Returns:
+            Its end; with code -1 when it was stopped, by `glance` or because `timeout` (seconds) was over.
+        """
+        with tempfile.TemporaryFile() as stderr:
+            try:
+                process = subprocess.Popen(
+                    argv,
+                    env=self._env,
+                    cwd="/",
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=stderr,
+                    pass_fds=self._keep_open,
+                )
+            except FileNotFoundError:
+                raise not_installed() from None
+            code = _wait(process, timeout, glance, every)
+            stderr.seek(0)
+            return checked(Answer(code, "", stderr.read().decode("utf-8", "replace")))
+
+
+def _wait(process: subprocess.Popen[bytes], timeout: float, glance: t.Callable[[], bool], every: float) -> int:
+    waited = 0.0
+    try:
+        while waited < timeout:
+            try:
+                return process.wait(timeout=every)
+            except subprocess.TimeoutExpired:
+                waited += every
+            if glance():
+                break
+        return -1
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(timeout=_STOP_GRACE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def not_installed() -> ReleaseError:
+    return ReleaseError(
+        "the command docker is not on this host; install Docker (role emorobcare.fleet.docker_host)",
+        reason="docker_unavailable",
+    )
+
+
+def checked(answer: Answer) -> Answer:
+    """Return the answer unless it says that there is no engine or no Compose plugin to answer.
+
+    Raises:
+        ReleaseError: with reason `docker_unavailable`.
+    """
+    if answer.code == 0:
+        return answer
+    if any(sign in answer.stderr for sign in _UNAVAILABLE):
+        raise ReleaseError(
+            f"the Docker engine does not answer: {printable(answer.stderr, 300)}. Start it (systemctl start docker), "
+            "or run role emorobcare.fleet.docker_host",
+            reason="docker_unavailable",
+        )
+    if any(sign in answer.stderr for sign in _NO_COMPOSE):
+        raise ReleaseError(
+            "docker on this host has no Compose plugin (docker compose version fails); install it (Debian: "
+            "docker-compose), or run role emorobcare.fleet.docker_host",
+            reason="docker_unavailable",
+        )
+    return answer
+
+
+def must(answer: Answer, what: str) -> str:
+    """Return what a command printed.
+
+    Raises:
+        ReleaseError: it failed; the message says what was tried and what Docker said.
+    """
+    if answer.code != 0:
+        raise ReleaseError(f"{what} failed: {printable(answer.stderr)}", reason="docker_failed")
+    return answer.stdout
+
+
+def read_json(text: str, what: str) -> t.Any:
+    """Return what a command printed as JSON.
+
+    Raises:
+        ReleaseError: it is no JSON.
+    """
+    try:
+        return json.loads(text)
+    except ValueError:
+        raise ReleaseError(f"{what} printed no JSON: {printable(text, 200)!r}", reason="docker_failed") from None
+
+
+def default_cli(keep_open: t.Sequence[int] = ()) -> DockerCli:
+    return DockerCli(os.environ, keep_open)

@@ -1,0 +1,263 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""Decide whether a release may pass. Pure: observations in, verdict out; no clock, no network.
+
+A round is one look at every container and one answer to every request. The gate passes when every check has passed
+in `success_threshold` rounds in a row in which no container was restarted, fails at once when a container has ended
+for good or Docker keeps restarting it, and fails when the time is over.
+"""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import Container, epoch
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import (
+    Gate,
+    HttpCheck,
+    ServiceGate,
+    evaluate,
+)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._text import printable
+
+CONTAINER_CHECK = "container"
+
+Verdict = t.Literal["pass", "fail", "timeout", "continue"]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one check of one container showed in one round; `latency` is in seconds.
+
+    `fatal`: waiting cannot mend it. `asked`: False when the container's own state made the question pointless.
+    """
+
+    service: str
+    check: str
+    container: str
+    ok: bool
+    answer: str
+    fatal: bool = False
+    asked: bool = True
+    latency: float | None = None
+
+
+@dataclass(frozen=True)
+class Round:
+    """All observations of one round, `elapsed` seconds after the gate began, at `time` (seconds since 1970)."""
+
+    elapsed: float
+    observations: tuple[Observation, ...]
+    incarnations: frozenset[str] = frozenset()
+    time: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        return all(observation.ok for observation in self.observations)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the history amounts to: `culprit` is the observation to show when it is a failure."""
+
+    verdict: Verdict
+    streak: int = 0
+    culprit: Observation | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A complete HTTP answer, or why there is none; `latency` is in seconds."""
+
+    status: int = 0
+    body: bytes = b""
+    latency: float = 0.0
+    error: str = ""
+
+
+@dataclass
+class CheckRecord:
+    """How one check went over the whole gate; latencies in seconds."""
+
+    service: str
+    check: str
+    attempts: int = 0
+    failures: int = 0
+    ok: bool = False
+    answer: str = ""
+    latency: float | None = None
+    latencies: list[float] = field(default_factory=list)
+
+
+def decide(gate: Gate, rounds: t.Sequence[Round]) -> Decision:
+    """Judge the history of a gate, oldest round first."""
+    if not rounds:
+        return Decision("continue")
+    last = rounds[-1]
+    dead = next((observation for observation in last.observations if observation.fatal), None)
+    if dead is not None:
+        return Decision("fail", culprit=dead)
+    streak = _streak(rounds)
+    if streak >= gate.success_threshold:
+        return Decision("pass", streak)
+    if last.elapsed >= gate.timeout:
+        return Decision("timeout", streak, _last_failure(rounds))
+    return Decision("continue", streak)
+
+
+def observe_container(gate: Gate, service: ServiceGate, container: Container, restarts_before: int) -> Observation:
+    """Judge a container by its own state; `restarts_before` is its restart count when the gate began."""
+
+    def seen(ok: bool, answer: str, fatal: bool = False) -> Observation:
+        return Observation(service.name, CONTAINER_CHECK, container.name, ok, answer, fatal)
+
+    climbed = container.restarts - restarts_before
+    if climbed > gate.max_restarts:
+        return seen(False, f"restarted {climbed} times, the last time after exit code {container.exit_code}", True)
+    if container.over:
+        ended = f"ended with exit code {container.exit_code}"
+        if service.is_job and container.exit_code == 0:
+            return seen(True, ended)
+        return seen(False, f"{ended} and is not restarted (restart policy: {container.policy or 'no'})", True)
+    if service.is_job:
+        return seen(False, f"the job has not ended: {container.status}")
+    if not container.running:
+        return seen(False, f"{container.status} (last exit code {container.exit_code})")
+    if container.health and container.health != "healthy":
+        said = f"; its health check said: {printable(container.health_output)}" if container.health_output else ""
+        return seen(False, f"running but {container.health}{said}")
+    return seen(True, f"running{' and healthy' if container.health else ''}")
+
+
+def no_container(service: ServiceGate) -> Observation:
+    return Observation(service.name, CONTAINER_CHECK, "", False, "there is no container of this service")
+
+
+def not_asked(service: ServiceGate, check: HttpCheck, container: str) -> Observation:
+    """A request that waits for its container to be well."""
+    return Observation(service.name, check.label, container, False, "not asked: see its container", asked=False)
+
+
+def judge_reply(service: ServiceGate, check: HttpCheck, container: str, reply: Reply) -> Observation:
+    """Judge the answer to one request."""
+
+    def seen(ok: bool, answer: str) -> Observation:
+        return Observation(service.name, check.label, container, ok, answer, latency=round(reply.latency, 3))
+
+    if reply.error:
+        return Observation(service.name, check.label, container, False, reply.error)
+    said = printable(reply.body.decode("utf-8", "replace"))
+    if reply.status != check.status:
+        return seen(False, f"status {reply.status}, not {check.status}: {said}")
+    if check.expect is not None:
+        fault = _unexpected(check.expect, reply.body)
+        if fault:
+            return seen(False, f"status {reply.status}, {fault}: {said}")
+    if check.max_latency is not None and reply.latency > check.max_latency:
+        return seen(False, f"took {reply.latency:.3f} s, allowed are {check.max_latency:g} s: {said}")
+    return seen(True, f"status {reply.status}: {said}")
+
+
+def summarise(rounds: t.Sequence[Round]) -> list[CheckRecord]:
+    """Return how each check went, by service and check, over all containers of the service."""
+    records: dict[tuple[str, str], CheckRecord] = {}
+    for one in rounds:
+        for seen in one.observations:
+            record = records.setdefault((seen.service, seen.check), CheckRecord(seen.service, seen.check))
+            record.attempts += seen.asked
+            record.failures += seen.asked and not seen.ok
+            record.ok = seen.ok
+            if seen.asked or not record.answer:
+                record.answer = seen.answer
+            if seen.latency is not None:
+                record.latency = seen.latency
+                record.latencies.append(seen.latency)
+    return list(records.values())
+
+
+def ready_seconds(
+    rounds: t.Sequence[Round], containers: t.Sequence[Container], since: float, jobs: t.Collection[str] = ()
+) -> dict[str, float]:
+    """Return how long each service took from its container's start until all its checks held, in seconds.
+
+    For a job it is how long it ran. A service whose containers all began before `since` (seconds since 1970) is left
+    out: nobody watched it becoming ready.
+    """
+    ready: dict[str, float] = {}
+    for service in {container.service for container in containers}:
+        own = [container for container in containers if container.service == service]
+        starts = [start for start in (epoch(container.started_at) for container in own) if start is not None]
+        if not starts or max(starts) < since:
+            continue
+        end = _finished(own) if service in jobs else _first_pass(rounds, service)
+        if end is not None:
+            ready[service] = round(max(end - max(starts), 0.0), 2)
+    return ready
+
+
+def explain(decision: Decision, gate: Gate, rounds: t.Sequence[Round]) -> str:
+    """Return one sentence that says which check of which service failed, and how."""
+    culprit = decision.culprit
+    if culprit is None:
+        return f"the gate did not pass within {gate.timeout:g} s"
+    check = "container" if culprit.check == CONTAINER_CHECK else f"check {culprit.check!r}"
+    subject = f"service {culprit.service}, {check}: {culprit.answer}"
+    if decision.verdict == "fail":
+        return subject
+    if rounds and rounds[-1].passed:
+        return (
+            f"{subject} (it comes and goes: {decision.streak} rounds passed in a row, "
+            f"{gate.success_threshold} are needed, within {gate.timeout:g} s)"
+        )
+    return f"{subject} (still so after {gate.timeout:g} s)"
+
+
+def _streak(rounds: t.Sequence[Round]) -> int:
+    """Count the last rounds in a row that passed with the same containers, none restarted in between."""
+    streak = 0
+    for one in reversed(rounds):
+        if not one.passed or one.incarnations != rounds[-1].incarnations:
+            break
+        streak += 1
+    return streak
+
+
+def _last_failure(rounds: t.Sequence[Round]) -> Observation | None:
+    for one in reversed(rounds):
+        failed = [observation for observation in one.observations if not observation.ok]
+        if failed:
+            return next((observation for observation in failed if observation.asked), failed[0])
+    return None
+
+
+def _first_pass(rounds: t.Sequence[Round], service: str) -> float | None:
+    for one in rounds:
+        own = [observation for observation in one.observations if observation.service == service]
+        if own and all(observation.ok for observation in own):
+            return one.time
+    return None
+
+
+def _finished(containers: t.Sequence[Container]) -> float | None:
+    ends = [end for end in (epoch(container.finished_at) for container in containers) if end is not None]
+    return max(ends) if ends else None
+
+
+def _unexpected(expression: str, body: bytes) -> str:
+    """Return why the answer is not what `expect` wants, empty when it is."""
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return f"no JSON, which expect {expression!r} needs"
+    try:
+        found = evaluate(expression, answer)
+    except ReleaseError as exc:
+        return f"expect {expression!r} cannot be evaluated ({exc})"
+    return "" if found is True else f"expect {expression!r} gave {printable(json.dumps(found), 100)}, not true"

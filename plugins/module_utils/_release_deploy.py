@@ -1,0 +1,191 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""Bring a release to a host: look, refuse what cannot work, do nothing where nothing differs, else act.
+
+Whatever is killed on the way is in the journal, and finished by the next run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import Container
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate import summarise
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_activate import Activation, Candidate
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_compose import mounts_from
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import load_journal
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import Journal
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import (
+    Found,
+    Plan,
+    Wanted,
+    describe,
+    first_plan,
+    make_plan,
+)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import (
+    Layout,
+    Prepared,
+    Request,
+    Sight,
+    Site,
+    keep_given_secrets,
+    laid_out,
+    look_at,
+    prepare,
+    refuse_missing_images,
+    refuse_missing_library,
+    refuse_missing_models,
+    refuse_ports,
+    write_mounted_secrets,
+)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_settings import interpolate
+
+Result = dict[str, t.Any]
+
+
+def deploy(site: Site, request: Request) -> Result:
+    """Bring the host to the release; in check mode, tell what that would take.
+
+    Raises:
+        ReleaseError: with the reason, and as details what a user needs to know besides.
+    """
+    journal = load_journal(site.places, site.warn)
+    prepared = prepare(site.places, request, journal.key)
+    pending = [*refuse_missing_library(site, request.release), *refuse_missing_models(site, request.release)]
+    with _masked(prepared), laid_out(site, request, prepared) as layout:
+        try:
+            sight = look_at(site, request.release, layout, prepared)
+        except ReleaseError as exc:
+            if not (site.check_mode and exc.reason == "docker_unavailable"):
+                raise
+            return _blind(request, journal, [*pending, str(exc)])
+        for warning in sight.warnings:
+            site.warn(f"docker compose: {warning}")
+        sight, missing = refuse_missing_images(site, request.release, sight)
+        found = _found(journal, sight)
+        candidate = _candidate(request, prepared, layout, sight)
+        plan = make_plan(_wanted(request, prepared, sight, candidate), found)
+        if plan.act:
+            refuse_ports(site, request.release, sight, plan, prepared.settings)
+    result = _result(request, prepared, sight, journal, plan, found)
+    if site.check_mode:
+        return {**result, "changed": plan.act or plan.commit or sight.wrote, "pending": [*pending, *missing]}
+    wrote = write_mounted_secrets(site.places, prepared, sight) or sight.wrote
+    if plan.settled:
+        return {**result, "changed": keep_given_secrets(site.places, prepared) or wrote}
+    activation = Activation(site, journal, sight.containers, prepared.mask)
+    run = activation.carry_out(candidate, plan, prepared, request.keep)
+    return {
+        **result,
+        "changed": plan.act or plan.commit or wrote,
+        "services": _services(request, prepared, sight, run.containers, activation.journal),
+        "gate": [
+            {"service": one.service, "check": one.check, "attempts": one.attempts, "latency": one.latency}
+            for one in summarise(run.rounds)
+        ],
+    }
+
+
+@contextlib.contextmanager
+def _masked(prepared: Prepared) -> t.Iterator[None]:
+    """Keep secrets out of what Docker or Compose say in a refusal."""
+    try:
+        yield
+    except ReleaseError as exc:
+        raise ReleaseError(prepared.mask(str(exc)), reason=exc.reason, **exc.details) from None
+
+
+def _candidate(request: Request, prepared: Prepared, layout: Layout, sight: Sight) -> Candidate:
+    running = sight.project.running
+    altered = mounts_from(sight.project, layout.compose.directory) if prepared.altered else set()
+    return Candidate(
+        identity=prepared.identity,
+        release=request.release,
+        compose=layout.whole,
+        hashes={name: one for name, one in sight.hashes.items() if name in running},
+        stale=frozenset(altered & {container.service for container in sight.containers}),
+    )
+
+
+def _wanted(request: Request, prepared: Prepared, sight: Sight, candidate: Candidate) -> Wanted:
+    return Wanted(
+        identity=prepared.identity,
+        services=sight.project.services,
+        lifecycles=request.release.lifecycles,
+        hashes=sight.hashes,
+        images=sight.images,
+        stale=candidate.stale,
+    )
+
+
+def _found(journal: Journal, sight: Sight) -> Found:
+    committed = journal.committed
+    return Found(
+        containers=sight.containers,
+        committed=committed.identity if committed else None,
+        interrupted=journal.phase != "idle",
+        hashes=committed.hashes if committed else None,
+    )
+
+
+def _result(request: Request, prepared: Prepared, sight: Sight, journal: Journal, plan: Plan, found: Found) -> Result:
+    return {
+        "release": request.release.id,
+        "settings": prepared.settings.digest,
+        "services": _services(request, prepared, sight, sight.containers, journal),
+        "plan": _steps(plan),
+        "diff": describe(plan, prepared.identity, found),
+        "gate": [],
+    }
+
+
+def _blind(request: Request, journal: Journal, pending: list[str]) -> Result:
+    """Return what can be predicted where there is no engine to ask."""
+    plan = first_plan(request.release.lifecycles, "Docker does not answer on this host yet")
+    before: Result = {"release": journal.committed.identity.release if journal.committed else None, "services": {}}
+    after = {"release": request.release.id, "services": {step.service: "created" for step in plan.steps}}
+    return {
+        "changed": True,
+        "release": request.release.id,
+        "settings": None,
+        "services": [],
+        "plan": _steps(plan),
+        "diff": {"before": before, "after": after},
+        "gate": [],
+        "pending": pending,
+    }
+
+
+def _steps(plan: Plan) -> list[dict[str, str]]:
+    return [{"service": step.service, "action": step.action, "why": step.why} for step in plan.steps]
+
+
+def _services(
+    request: Request, prepared: Prepared, sight: Sight, containers: t.Sequence[Container], journal: Journal
+) -> list[dict[str, t.Any]]:
+    """Return a row for each active service, for people."""
+    release = request.release
+    ready = journal.committed.ready if journal.committed else {}
+    rows = []
+    for service in sight.project.services:
+        own = [container for container in containers if container.service == service.name]
+        url = release.urls.get(service.name)
+        rows.append(
+            {
+                "service": service.name,
+                "lifecycle": release.lifecycles.get(service.name),
+                "state": own[0].status if own else "absent",
+                "health": (own[0].health or None) if own else None,
+                "url": interpolate(url, prepared.settings.parameters) if url else None,
+                "models": list(sight.models[service.name]),
+                "ready_seconds": ready.get(service.name),
+            }
+        )
+    return rows

@@ -1,0 +1,46 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""The one error of everything that gates, deploys and removes stacks."""
+
+from __future__ import annotations
+
+import typing as t
+
+Reason = t.Literal[
+    "release_invalid",  # the document, its files or the Compose files contradict themselves
+    "gate_invalid",
+    "parameter_invalid",
+    "secret_missing",
+    "secret_invalid",
+    "model_missing",
+    "library_missing",
+    "docker_unavailable",
+    "docker_failed",
+    "image_missing",
+    "image_unavailable",
+    "port_taken",
+    "address_missing",
+    "locked",
+    "journal_newer",
+    "write_failed",
+    "activation_failed",
+    "gate_failed",
+    "gate_timeout",
+    "removal_failed",
+]
+
+
+class ReleaseError(Exception):
+    """The request cannot be carried out; the message is for the user.
+
+    `reason` lets automation tell refusals apart; `details` are facts for the module's result.
+    """
+
+    def __init__(self, message: str, *, reason: Reason, **details: t.Any) -> None:
+        super().__init__(message)
+        self.reason: Reason = reason
+        self.details = details

@@ -1,0 +1,340 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""A stack's files on a host.
+
+    <root>/stacks/<stack>.lock                            held by the run that acts, and by its children
+    <root>/stacks/<stack>/state.json                      the journal (0600)
+    <root>/stacks/<stack>/releases/<id>/                  release.json, the release's files, models/<name> links
+    <root>/stacks/<stack>/settings/<digest>.env           parameters for Compose (0600)
+    <root>/stacks/<stack>/settings/<digest>-<id>.json     the Compose file that this host adds to that release (0600)
+    <secrets_root>/<stack>/<name>                         a secret as it was last committed, or put there by hand (0400)
+    <secrets_root>/<stack>/.mounted/<name>.<version>      the values that containers mount (0444)
+
+Every write: temporary name, fsync, rename, fsync of the folder. Folders of secrets are for root only (0700). A bind
+mount shows the file itself in the container, where processes of any user, without capabilities, have to read it:
+hence 0444 on what is mounted, and the folder above it, not the file's mode, keeps the host's other users out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import stat
+import tempfile
+import time
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import (
+    DOCUMENT,
+    MODELS,
+    Release,
+    canonical,
+    digest,
+)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import (
+    Journal,
+    decode_journal,
+    encode_journal,
+)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import Identity
+from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import make_dirs, remove, sync_dir
+
+_LOCK_POLL = 0.1  # seconds; flock has no wait with a time limit
+_STAGING = ".staging-"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where everything of a stack is."""
+
+    root: str
+    secrets_root: str
+    stack: str
+
+    @property
+    def base(self) -> str:
+        return os.path.join(self.root, "stacks", self.stack)
+
+    @property
+    def lock(self) -> str:
+        return f"{self.base}.lock"
+
+    @property
+    def journal(self) -> str:
+        return os.path.join(self.base, "state.json")
+
+    @property
+    def releases(self) -> str:
+        return os.path.join(self.base, "releases")
+
+    @property
+    def settings(self) -> str:
+        return os.path.join(self.base, "settings")
+
+    @property
+    def models(self) -> str:
+        return os.path.join(self.root, MODELS)
+
+    @property
+    def secrets(self) -> str:
+        return os.path.join(self.secrets_root, self.stack)
+
+    @property
+    def mounted(self) -> str:
+        return os.path.join(self.secrets, ".mounted")
+
+    def release(self, release_id: str) -> str:
+        return os.path.join(self.releases, release_id)
+
+    def env_file(self, identity: Identity) -> str:
+        return os.path.join(self.settings, f"{identity.settings}.env")
+
+    def override(self, identity: Identity) -> str:
+        return os.path.join(self.settings, f"{identity.settings}-{identity.release}.json")
+
+    def mounted_secret(self, name: str, version: str) -> str:
+        return os.path.join(self.mounted, f"{name}.{version}")
+
+
+@contextlib.contextmanager
+def writing(what: str) -> t.Iterator[None]:
+    """Turn a failed write (full disk, read-only file system) into an error that names what could not be written."""
+    try:
+        yield
+    except OSError as exc:
+        where = f" ({exc.filename})" if exc.filename else ""
+        raise ReleaseError(f"cannot write {what}{where}: {exc.strerror}", reason="write_failed") from exc
+
+
+@contextlib.contextmanager
+def lock(places: Places, timeout: float) -> t.Iterator[int]:
+    """Hold the stack's lock, waiting for it up to `timeout` seconds; yield its descriptor.
+
+    Raises:
+        ReleaseError: another run, or a child that a killed run left behind, still holds it (`locked`).
+    """
+    with writing("the lock"):
+        make_dirs(os.path.dirname(places.lock))
+    fd = _acquire(places.lock, timeout)
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def write_file(path: str, content: bytes, mode: int) -> bool:
+    """Make a file hold this content, durably; return whether it had to be written."""
+    if read_file(path) == content:
+        if stat.S_IMODE(os.stat(path).st_mode) != mode:
+            os.chmod(path, mode)
+        return False
+    folder = os.path.dirname(path)
+    fd, staged = tempfile.mkstemp(prefix=_STAGING, dir=folder)
+    try:
+        _fill(fd, content, mode)
+        os.rename(staged, path)
+    except BaseException:
+        os.unlink(staged)
+        raise
+    sync_dir(folder)
+    return True
+
+
+def write_files(contents: t.Mapping[str, bytes], mode: int) -> bool:
+    """Make each file hold its content; return whether any had to be written."""
+    written = [write_file(path, content, mode) for path, content in contents.items()]
+    return any(written)
+
+
+def read_file(path: str) -> bytes | None:
+    """Return a file's content, None when there is none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def folder_is_intact(places: Places, release: Release) -> bool:
+    """Whether the release's folder holds exactly what was written there."""
+    folder = places.release(release.id)
+    if read_file(os.path.join(folder, DOCUMENT)) != canonical(release.document):
+        return False
+    for path, expected in release.files.items():
+        content = read_file(os.path.join(folder, path))
+        if content is None or digest(content) != expected:
+            return False
+    links = {model.name: os.path.join(places.models, model.folder) for model in release.models}
+    return _links(os.path.join(folder, MODELS)) == links
+
+
+def write_folder(places: Places, release: Release, contents: t.Mapping[str, bytes]) -> None:
+    """Write the release's folder: it is there as a whole or not at all. One that is there is replaced."""
+    with writing(f"the release's folder {places.release(release.id)}"):
+        make_dirs(places.releases)
+        staged = tempfile.mkdtemp(prefix=_STAGING, dir=places.releases)
+        try:
+            fill_folder(staged, places, release, contents)
+            target = places.release(release.id)
+            if os.path.lexists(target):
+                os.rename(target, tempfile.mkdtemp(prefix=_STAGING, dir=places.releases))
+            os.rename(staged, target)
+        except BaseException:
+            remove(staged)
+            raise
+        sync_dir(places.releases)
+
+
+def fill_folder(folder: str, places: Places, release: Release, contents: t.Mapping[str, bytes]) -> None:
+    """Write what a release's folder holds into a folder that is there."""
+    os.chmod(folder, 0o755)
+    models = os.path.join(folder, MODELS)
+    os.mkdir(models, 0o755)
+    for model in release.models:
+        os.symlink(os.path.join(places.models, model.folder), os.path.join(models, model.name))
+    sync_dir(models)
+    for path, content in {**contents, DOCUMENT: canonical(release.document)}.items():
+        target = os.path.join(folder, path)
+        make_dirs(os.path.dirname(target))
+        _fill(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), content, 0o444)
+    for current, _folders, _files in os.walk(folder):
+        sync_dir(current)
+
+
+def load_journal(places: Places, warn: t.Callable[[str], None]) -> Journal:
+    """Return the stack's journal, a new one where there is none.
+
+    One that cannot be read is set aside: the containers tell the rest, and the next commit is a whole one again.
+
+    Raises:
+        ReleaseError: a newer version of the collection wrote it.
+    """
+    content = read_file(places.journal)
+    journal = None if content is None else decode_journal(content, places.journal)
+    if content is not None and journal is None:
+        warn(
+            f"the journal {places.journal} cannot be read and is set aside as {places.journal}.unreadable; what was "
+            "committed before is not known any more, so this run has no release to go back to"
+        )
+    return journal or Journal(stack=places.stack, key=secrets.token_hex(32))
+
+
+def save_journal(places: Places, journal: Journal) -> Journal:
+    """Write the journal; return it."""
+    with writing("the journal"):
+        make_dirs(places.base)
+        content = read_file(places.journal)
+        if content is not None and decode_journal(content, places.journal) is None:
+            os.rename(places.journal, f"{places.journal}.unreadable")
+        write_file(places.journal, encode_journal(journal), 0o600)
+    return journal
+
+
+def missing_model_files(places: Places, release: Release) -> list[str]:
+    """Return what of the release's models is not published on this host, for people."""
+    missing = []
+    for model in release.models:
+        for path, size in sorted(model.sizes.items()):
+            file = os.path.join(places.models, model.folder, path)
+            try:
+                actual = os.stat(file).st_size
+            except OSError:
+                missing.append(f"{file} is not there")
+                continue
+            if actual != size:
+                missing.append(f"{file} has {actual} bytes, not {size}")
+    return missing
+
+
+def prune(places: Places, journal: Journal) -> None:
+    """Remove releases, settings and mounted secrets that no commit of the journal needs, and what was left staged."""
+    kept = journal.kept
+    overrides = [read_file(places.override(identity)) or b"" for identity in kept]
+    _prune_folder(places.releases, {identity.release for identity in kept})
+    names = {os.path.basename(name(identity)) for identity in kept for name in (places.env_file, places.override)}
+    _prune_folder(places.settings, names)
+    for name in _listed(places.mounted):
+        if not any(f'/{name}"'.encode() in override for override in overrides):
+            remove(os.path.join(places.mounted, name))
+
+
+def remove_data(places: Places) -> None:
+    """Remove whatever a stack has on this host: releases, settings, secrets, journal, lock."""
+    with writing("the removal"):
+        for path in (places.base, places.secrets, places.lock):
+            remove(path)
+            if os.path.isdir(os.path.dirname(path)):
+                sync_dir(os.path.dirname(path))
+
+
+def has_data(places: Places) -> bool:
+    return any(os.path.lexists(path) for path in (places.base, places.secrets))
+
+
+def _acquire(path: str, timeout: float) -> int:
+    deadline = time.monotonic() + timeout
+    while True:
+        with writing("the lock"):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _same_file(fd, path):
+                return fd
+            os.close(fd)  # its last holder removed the file
+            continue
+        except BlockingIOError:
+            holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(fd)
+        if time.monotonic() >= deadline:
+            raise ReleaseError(
+                f"another run is at work on this stack: process {holder} or a child of it holds {path}, and did for "
+                f"{timeout:g} s. Wait for it to end, or raise lock_timeout",
+                reason="locked",
+            )
+        time.sleep(_LOCK_POLL)
+
+
+def _same_file(fd: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _fill(fd: int, content: bytes, mode: int) -> None:
+    with open(fd, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fchmod(file.fileno(), mode)
+        os.fsync(file.fileno())
+
+
+def _links(folder: str) -> dict[str, str]:
+    return {name: os.readlink(os.path.join(folder, name)) for name in _listed(folder) if _is_link(folder, name)}
+
+
+def _is_link(folder: str, name: str) -> bool:
+    return os.path.islink(os.path.join(folder, name))
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _prune_folder(folder: str, kept: set[str]) -> None:
+    for name in _listed(folder):
+        if name not in kept:
+            remove(os.path.join(folder, name))

@@ -1,0 +1,142 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""Take a stack off a host: its containers, networks and built images; with `data`, all that is left of it too."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import inspect
+from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import (
+    STACK_LABEL,
+    Docker,
+    list_argv,
+    must,
+)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_engine import ask_all, take_down
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import (
+    has_data,
+    load_journal,
+    remove_data,
+    save_journal,
+)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import Site
+from ansible_collections.emorobcare.fleet.plugins.module_utils._text import printable
+
+_UNTAGGED = "<none>"
+
+
+@dataclass(frozen=True)
+class Belongings:
+    """What a stack has on the engine. `images` are references, or ids of images without one."""
+
+    containers: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return any(dataclasses.astuple(self))
+
+
+def remove_stack(site: Site, stack: str, data: bool) -> dict[str, t.Any]:
+    """Remove a stack; nothing of it being there is fine.
+
+    Raises:
+        ReleaseError: something could not be removed (`removal_failed`), or the engine does not answer.
+    """
+    try:
+        found = _belongings(site.docker, stack, data)
+    except ReleaseError as exc:
+        if not (site.check_mode and exc.reason == "docker_unavailable"):
+            raise
+        found = Belongings()
+    files = data and has_data(site.places)
+    changed = bool(found) or files or _says_otherwise(site)
+    if changed and not site.check_mode:
+        _carry_out(site, stack, data, found)
+    before: dict[str, t.Any] = {name: list(items) for name, items in dataclasses.asdict(found).items()}
+    after: dict[str, t.Any] = {name: [] for name in before}
+    if data:
+        before["data"], after["data"] = files, False
+    return {"changed": changed, "release": None, "services": [], "diff": {"before": before, "after": after}}
+
+
+def _says_otherwise(site: Site) -> bool:
+    """Whether the journal still holds a release, or something under way, that the host is no longer to have."""
+    if not os.path.lexists(site.places.journal):
+        return False
+    journal = load_journal(site.places, site.warn)
+    return journal.committed is not None or journal.phase != "idle"
+
+
+def _carry_out(site: Site, stack: str, data: bool, found: Belongings) -> None:
+    if os.path.lexists(site.places.journal):
+        # From here on nothing is committed: a run that is killed now must not find a release to go back to.
+        journal = load_journal(site.places, site.warn).removed()
+        save_journal(site.places, dataclasses.replace(journal, phase="removing"))
+    take_down(site.docker, stack, volumes=data)
+    _remove_rest(site.docker, "network", found.networks)
+    if data:
+        _remove_rest(site.docker, "volume", found.volumes)
+    for reference in found.images:
+        must(site.docker.ask(["docker", "image", "rm", "--", reference]), f"docker image rm {reference}")
+    if data:
+        remove_data(site.places)
+    elif os.path.lexists(site.places.journal):
+        save_journal(site.places, load_journal(site.places, site.warn).settled())
+
+
+def _remove_rest(docker: Docker, kind: t.Literal["network", "volume"], names: t.Iterable[str]) -> None:
+    """Remove what `docker compose down` left: it goes by containers, of which there may have been none."""
+    for name in names:
+        answer = docker.ask(["docker", kind, "rm", "--", name])
+        if answer.code != 0 and "o such" not in answer.stderr and "not found" not in answer.stderr:
+            raise ReleaseError(
+                f"docker {kind} rm {name} failed: {printable(answer.stderr)}. Detach what uses it, then run the same "
+                "command again",
+                reason="removal_failed",
+            )
+
+
+def _belongings(docker: Docker, stack: str, data: bool) -> Belongings:
+    kinds: list[t.Literal["container", "network", "volume"]] = ["container", "network", "volume"]
+    answers = ask_all(docker, [list_argv(kind, stack) for kind in kinds])
+    containers, networks, volumes = (
+        tuple(must(answer, f"docker {kind} ls").split()) for kind, answer in zip(kinds, answers)
+    )
+    return Belongings(containers, networks, volumes if data else (), _images(docker, stack, set(containers)))
+
+
+def _images(docker: Docker, stack: str, ours: set[str]) -> tuple[str, ...]:
+    """Return the images that were built for the stack, but those that somebody else's container uses."""
+    listing = [
+        "docker",
+        "image",
+        "ls",
+        "--no-trunc",
+        "--format",
+        "{{json .}}",
+        "--filter",
+        f"label={STACK_LABEL}={stack}",
+    ]
+    lines = must(docker.ask(listing), "docker image ls").splitlines()
+    if not lines:
+        return ()
+    others = must(docker.ask(["docker", "container", "ls", "--all", "--quiet", "--no-trunc"]), "docker container ls")
+    used = {container.image for container in inspect(docker, sorted(set(others.split()) - ours))}
+    images = [json.loads(line) for line in lines]
+    return tuple(
+        image["ID"] if _UNTAGGED in (image["Repository"], image["Tag"]) else f"{image['Repository']}:{image['Tag']}"
+        for image in images
+        if image["ID"] not in used
+    )

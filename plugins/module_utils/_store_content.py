@@ -1,0 +1,231 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""The host store: verified content by digest, and the notes about it.
+
+Layout below the root (format 1):
+
+    store/sha256/<digest>              content, mode 0444, linked into each version that has it
+    store/partial/                     what is being received; emptied by the next run that writes
+    store/staging/                     folders about to be renamed into models/, or renamed out of it; likewise
+    store/versions/<name>@<version>.json   {"schema": 1, "files": {path: sha256}}: written before the version appears
+    store/stamps.json                  {"schema": 1, "stamps": {sha256: [inode, size, mtime_ns, ctime_ns]}}
+    store/lock                         held (flock) by the run that writes
+    models/<name>/<version>/<path>     hard links into store/sha256
+
+A stamp is taken when content has just been verified: while inode, size and both times are what they were, nobody has
+written to it through the file system and it need not be read again. A lost stamp costs one read, never correctness.
+Making and removing links changes an inode's ctime, so whoever does that takes new stamps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import ModelError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_plan import Space
+from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import (
+    locked,
+    make_dirs,
+    read_json,
+    remove,
+    sync_dir,
+    write_json,
+)
+
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What tells whether a file was written to since: times in nanoseconds, size in bytes."""
+
+    inode: int
+    size: int
+    mtime: int
+    ctime: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Stamp:
+        return cls(status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+    def same_content(self, other: Stamp) -> bool:
+        """Whether only links or permissions can have changed between the two."""
+        return (self.inode, self.size, self.mtime) == (other.inode, other.size, other.mtime)
+
+
+class Store:
+    """Paths and notes of the store below one root. Holds no state but the root itself."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.blobs = os.path.join(root, "store", "sha256")
+        self.partial = os.path.join(root, "store", "partial")
+        self.staging = os.path.join(root, "store", "staging")
+        self.versions = os.path.join(root, "store", "versions")
+        self.models = os.path.join(root, "models")
+        self._stamps = os.path.join(root, "store", "stamps.json")
+        self._lock = os.path.join(root, "store", "lock")
+
+    def blob(self, digest: str) -> str:
+        return os.path.join(self.blobs, digest)
+
+    def part(self, digest: str) -> str:
+        return os.path.join(self.partial, f"{digest}.part")
+
+    def version(self, name: str, version: str) -> str:
+        return os.path.join(self.models, name, version)
+
+    def record(self, name: str, version: str) -> str:
+        return os.path.join(self.versions, f"{name}@{version}.json")
+
+    def check_layout(self, name: str, version: str) -> None:
+        """Refuse a root in which a link, or a file, would redirect what we write or read.
+
+        Raises:
+            ModelError: with reason `unsafe_path`.
+        """
+        folders = [self.root, os.path.dirname(self.blobs), self.blobs, self.partial, self.staging, self.versions]
+        folders += [self.models, os.path.join(self.models, name), self.version(name, version)]
+        devices: dict[int, str] = {}
+        for folder in folders:
+            status = lstat(folder)
+            if status is None:
+                continue
+            if not stat.S_ISDIR(status.st_mode):
+                kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "not a folder"
+                raise ModelError(
+                    f"{folder} is {kind}; the store needs real folders. Remove it, or give the real path as root",
+                    reason="unsafe_path",
+                )
+            devices.setdefault(status.st_dev, folder)
+        if len(devices) > 1:
+            raise ModelError(
+                f"{' and '.join(devices.values())} are on different file systems; versions are hard links into the "
+                "store, so put all of root on one",
+                reason="unsafe_path",
+            )
+
+    def space(self) -> Space:
+        """Return the room on the file system of the root, what the next run clears away counted in."""
+        place = self.existing()
+        status = os.statvfs(place)
+        available = status.f_bavail * status.f_frsize + sum(_tree_bytes(f) for f in (self.partial, self.staging))
+        mount = place
+        while not os.path.ismount(mount):
+            mount = os.path.dirname(mount)
+        inodes = status.f_favail if status.f_files else None  # btrfs and others make inodes as they go
+        return Space(mount=mount, available=available, inodes=inodes, block=status.f_frsize)
+
+    def existing(self) -> str:
+        """Return the root, or the nearest folder above it while the root does not exist."""
+        place = self.root
+        while not os.path.isdir(place):
+            place = os.path.dirname(place)
+        return place
+
+    @contextlib.contextmanager
+    def locked(self, timeout: float) -> t.Iterator[None]:
+        """Hold the store for writing: its folders exist and nothing of an interrupted run is left in them."""
+        for folder in (self.blobs, self.versions, self.models):
+            make_dirs(folder)
+        for folder in (self.partial, self.staging):
+            make_dirs(folder, 0o700)
+        with locked(self._lock, timeout):
+            for folder in (self.partial, self.staging):
+                for name in os.listdir(folder):
+                    remove(os.path.join(folder, name))
+            yield
+
+    def read_record(self, name: str, version: str) -> dict[str, str] | None:
+        """Return path to digest as recorded at publication; None without a record that can be read."""
+        document = read_json(self.record(name, version))
+        if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
+            return None
+        files = document.get("files")
+        return files if isinstance(files, dict) else None
+
+    def write_record(self, name: str, version: str, pins: t.Mapping[str, str]) -> None:
+        write_json(self.record(name, version), {"schema": _SCHEMA, "files": dict(pins)})
+
+    def published(self) -> t.Iterator[tuple[str, str]]:
+        """Yield name and version of everything that is published."""
+        for name in _names(self.models):
+            for version in _names(os.path.join(self.models, name)):
+                yield name, version
+
+    def read_stamps(self) -> dict[str, Stamp]:
+        document = read_json(self._stamps)
+        if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
+            return {}
+        try:
+            return {digest: Stamp(*map(int, numbers)) for digest, numbers in document["stamps"].items()}
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return {}  # stamps only save reading: without them content is read again
+
+    def write_stamps(self, stamps: t.Mapping[str, Stamp]) -> None:
+        numbers = {digest: [s.inode, s.size, s.mtime, s.ctime] for digest, s in stamps.items()}
+        write_json(self._stamps, {"schema": _SCHEMA, "stamps": numbers})
+
+    def link(self, digest: str, path: str) -> None:
+        """Make a hard link to content at `path`, where nothing is."""
+        blob = self.blob(digest)
+        if stat.S_IMODE(os.lstat(blob).st_mode) != 0o444:
+            os.chmod(blob, 0o444)  # somebody changed it: a link shares the mode
+        os.link(blob, path, follow_symlinks=False)
+
+    def relink(self, digest: str, path: str) -> None:
+        """Make a hard link to content at `path`, atomically in place of the file that is there."""
+        temporary = os.path.join(self.staging, f"{digest}.link")
+        self.link(digest, temporary)
+        os.rename(temporary, path)
+
+    def adopt(self, path: str, digest: str) -> None:
+        """Make the store's link to content that is known to be right and is published at `path`."""
+        temporary = os.path.join(self.staging, f"{digest}.adopted")
+        os.link(path, temporary, follow_symlinks=False)
+        os.rename(temporary, self.blob(digest))
+        self.sync_blobs()
+
+    def all_blobs(self) -> t.Iterator[tuple[str, os.stat_result]]:
+        """Yield digest and status of all content in the store."""
+        for digest in _names(self.blobs):
+            status = lstat(self.blob(digest))
+            if status is not None:  # another run, which holds the lock, may be at work
+                yield digest, status
+
+    def sync_blobs(self) -> None:
+        sync_dir(self.blobs)
+
+
+def lstat(path: str) -> os.stat_result | None:
+    """Return the status of what is at a path, links not followed; None when nothing is."""
+    try:
+        return os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _tree_bytes(folder: str) -> int:
+    """Bytes on disk of the files in a folder that have no other link (removing those frees nothing)."""
+    total = 0
+    for parent, _folders, files in os.walk(folder):
+        for name in files:
+            status = lstat(os.path.join(parent, name))
+            if status is not None and status.st_nlink == 1:
+                total += status.st_blocks * 512
+    return total

@@ -1,0 +1,263 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_build
+short_description: Build a stack's images when what goes into them has changed
+version_added: 0.1.0
+description:
+  - Builds images with BuildKit in the host's Docker engine, each from a context on the controller.
+  - An image is built only when its reference does not exist or was made from another input. Looking costs one command.
+  - A context is sent to the host only if its image must be built.
+  - An image gets its reference only after it was built and is within its size limit. Whatever goes wrong, images and
+    references that were there before stay as they are.
+author:
+  - The emorobcare.fleet contributors (@emorobcare)
+extends_documentation_fragment:
+  - emorobcare.fleet._attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Tells which images would be built and why. Needs no Docker engine, so that a host which gets one later can be
+        predicted.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+requirements:
+  - A Docker engine, 20.10 or later, and its command line; with Docker 23 or later the plugin buildx.
+  - The Python package C(docker) on the controller.
+options:
+  images:
+    description:
+      - The images, as the lookup P(emorobcare.fleet.stack#lookup) gives them.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      service:
+        description:
+          - The service that the image is for.
+        type: str
+        required: true
+      name:
+        description:
+          - Name of the image, C(stack/service).
+        type: str
+        required: true
+      reference:
+        description:
+          - Name and tag of the image. The tag stands for the input.
+        type: str
+        required: true
+      input:
+        description:
+          - SHA-256 over all that goes into the image, in lower-case hex. The image carries it as a label.
+        type: str
+        required: true
+      context:
+        description:
+          - Directory on the controller with the files of the build. C(.dockerignore) is honoured.
+        type: path
+        required: true
+      dockerfile:
+        description:
+          - Path of the Dockerfile below the context.
+        type: str
+        default: Dockerfile
+      args:
+        description:
+          - Build arguments. They can be read in the image's history, so secrets do not belong here.
+        type: dict
+        default: {}
+      max_size:
+        description:
+          - Largest size in bytes, as the engine reports it, that the image may have.
+        type: int
+  secrets:
+    description:
+      - Files on the host that builds may mount as BuildKit secrets, by id. They never get into an image.
+      - Each must exist when an image is built.
+    type: dict
+    default: {}
+  revision:
+    description:
+      - What identifies the source, such as a commit, for the label C(org.opencontainers.image.revision).
+      - It is not part of the input. An image that is not built keeps its label.
+    type: str
+  keep:
+    description:
+      - How many versions of an image to keep. Older ones are removed once a new one was built, unless a container
+        uses them.
+    type: int
+    default: 3
+notes:
+  - Builders that were chosen with C(docker buildx use) do not count. The images are built in the engine that runs them.
+"""
+
+EXAMPLES = r"""
+- name: Build what has changed
+  emorobcare.fleet.image_build:
+    images: "{{ lookup('emorobcare.fleet.stack', 'stacks/emorobcare', environment='dev').images }}"
+    secrets:
+      ca: /etc/ssl/certs/ca-certificates.crt
+"""
+
+RETURN = r"""
+images:
+  description: The images, in the order of the request.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    service:
+      description: The service that the image is for.
+      type: str
+    reference:
+      description: Name and tag of the image.
+      type: str
+    id:
+      description: Id of the image; V(none) in check mode when it would be built.
+      type: str
+    size:
+      description: Size in bytes, as the engine reports it; V(none) in check mode when it would be built.
+      type: int
+    built:
+      description: Whether it was built, or would be in check mode.
+      type: bool
+    reason:
+      description: Why it is built; empty when it is not.
+      type: str
+      sample: input changed
+    previous:
+      description: Reference of the newest other version that the host has.
+      type: str
+    seconds:
+      description: How long the build took.
+      type: float
+removed:
+  description: References of old versions that were removed.
+  returned: success
+  type: list
+  elements: str
+"""
+
+import os
+import time
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_build import (
+    Build,
+    ImageBuildError,
+    Secret,
+    image_labels,
+)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_builder import build_image
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import Engine, ImageEngineError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_look import look, prune_versions
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_plan import (
+    ImagePlanError,
+    Plan,
+    Step,
+    Wanted,
+    make_plan,
+)
+
+ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
+    "images": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "service": {"type": "str", "required": True},
+            "name": {"type": "str", "required": True},
+            "reference": {"type": "str", "required": True},
+            "input": {"type": "str", "required": True},
+            "context": {"type": "path", "required": True},
+            "dockerfile": {"type": "str", "default": "Dockerfile"},
+            "args": {"type": "dict", "default": {}},
+            "max_size": {"type": "int"},
+        },
+    },
+    "secrets": {"type": "dict", "default": {}, "no_log": False},  # places of files, no contents
+    "revision": {"type": "str"},
+    "keep": {"type": "int", "default": 3},
+}
+
+
+def wanted_image(image: dict[str, t.Any]) -> Wanted:
+    """Return what must exist; raise ImagePlanError if name and reference contradict each other."""
+    wanted = Wanted(image["reference"], image["input"], image["max_size"])
+    if wanted.name != image["name"]:
+        raise ImagePlanError(
+            f"image of service {image['service']}: reference {wanted.reference} is not of name {image['name']}"
+        )
+    return wanted
+
+
+def read_secrets(secrets: dict[str, t.Any], plan: Plan) -> list[Secret]:
+    """Return the secrets; refuse files that are not there if anything is to be built."""
+    read = [Secret(name, str(path)) for name, path in sorted(secrets.items())]
+    for secret in read:
+        if plan.changed and not os.path.isfile(secret.path):
+            raise ImageBuildError(
+                f"secrets.{secret.id}: the host has no file {secret.path}; put it there, or take the secret out"
+            )
+    return read
+
+
+def build_all(module: AnsibleModule, engine: Engine, plan: Plan, secrets: list[Secret]) -> list[dict[str, t.Any]]:
+    """Build what the plan says, unless in check mode; return what there is to tell about each image."""
+    told = []
+    for step, image in zip(plan.steps, module.params["images"]):
+        started = time.monotonic()
+        found = step.found
+        if step.make and not module.check_mode:
+            build = Build(step.wanted, image["context"], image["dockerfile"], image["args"])
+            labels = image_labels(step.wanted, module.params["revision"])
+            found = build_image(engine, build, secrets, labels, module.tmpdir)
+        told.append(_report(image["service"], step, None if step.make and module.check_mode else found, started))
+    return told
+
+
+def _report(service: str, step: Step, image: t.Any, started: float) -> dict[str, t.Any]:
+    return {
+        "service": service,
+        "reference": step.wanted.reference,
+        "id": None if image is None else image.id,
+        "size": None if image is None else image.size,
+        "built": step.make,
+        "reason": step.reason,
+        "previous": step.previous,
+        "seconds": round(time.monotonic() - started, 1),
+    }
+
+
+def run(module: AnsibleModule, engine: Engine) -> dict[str, t.Any]:
+    """Look, plan, refuse what cannot work (in check mode too), carry out."""
+    wanted = [wanted_image(image) for image in module.params["images"]]
+    plan = make_plan(wanted, *look(engine, wanted, engine_may_be_missing=module.check_mode))
+    secrets = read_secrets(module.params["secrets"], plan)
+    images = build_all(module, engine, plan, secrets)
+    removed = [] if module.check_mode else prune_versions(engine, plan, module.params["keep"])
+    return {"changed": plan.changed, "images": images, "removed": removed, "diff": plan.diff}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    try:
+        result = run(module, Engine())
+    except (ImagePlanError, ImageBuildError, ImageEngineError) as exc:
+        module.fail_json(msg=str(exc))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

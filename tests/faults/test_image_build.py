@@ -1,0 +1,268 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What image_base and image_build do in a real engine, with a real Debian archive, when builds fail."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import typing as t
+import uuid
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.emorobcare.fleet.plugins.modules import image_base, image_build
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._image_context import read_context, write_archive
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._image_input import context_files, image_input
+
+ROOT = Path(__file__).resolve().parents[2]
+ANSIBLE = Path(sys.executable).with_name("ansible-playbook")
+STACK = f"dev-images-{uuid.uuid4().hex[:8]}"
+INPUT_LABEL = "org.emorobcare.fleet.input"
+
+# A megabyte of image with a shell for RUN lines, in place of the real bases, which take longer to make.
+SHELL = {
+    "suite": "trixie",
+    "packages": ["busybox-static"],
+    "remove": ["/usr/share", "/etc"],
+    "directories": [{"path": "/tmp", "mode": "1777"}],
+    "links": {f"/bin/{name}": "/usr/bin/busybox" for name in ("cat", "sh", "sha256sum")},
+    "environment": {"PATH": "/bin:/usr/bin"},
+}
+NETBASE = {"suite": "trixie", "packages": ["netbase"]}
+BAD = f"{STACK}/base-bad"
+
+
+def docker(*words: str) -> list[str]:
+    done = subprocess.run(["docker", *words], capture_output=True, text=True, check=True)
+    return done.stdout.split("\n")[:-1]
+
+
+def ours() -> list[str]:
+    """Every image of this test run with its reference, those without one included."""
+    labels = [f"label=org.emorobcare.fleet.stack={STACK}", f"reference={STACK}/*"]
+    form = "{{.ID}} {{.Repository}}:{{.Tag}}"
+    return sorted({line for label in labels for line in docker("image", "ls", "--filter", label, "--format", form)})
+
+
+def base(recipe: dict[str, t.Any], name: str = "base-test") -> dict[str, t.Any]:
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+    return {"name": name, "reference": f"{STACK}/{name}:{digest[:16]}", "input": digest, "recipe": recipe}
+
+
+def run_module(module: t.Any, **args: t.Any) -> dict[str, t.Any]:
+    """Run a module in this process as Ansible would on a host."""
+    with patch_module_args(args), contextlib.redirect_stdout(io.StringIO()) as output, pytest.raises(SystemExit):
+        module.main()
+    return t.cast("dict[str, t.Any]", json.loads(output.getvalue()))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _leave_no_images() -> t.Iterator[None]:
+    yield
+    references = [line.split()[1] for line in ours() if "<none>" not in line]
+    if references:
+        docker("image", "rm", *references)
+    assert ours() == []
+
+
+@pytest.fixture(name="shell", scope="module")
+def shell_fixture() -> str:
+    """Reference of a base with a shell, made by image_base."""
+    result = run_module(image_base, bases=[base(SHELL)])
+    assert result.get("changed"), result
+    return str(result["bases"][0]["reference"])
+
+
+class Service:
+    """A service's context, whose image is built by the module on this machine."""
+
+    def __init__(self, folder: Path, name: str, shell: str) -> None:
+        self.folder = folder
+        self.name = name
+        self.shell = shell
+        self.context = folder / name
+        self.context.mkdir()
+        self.write("hello\n")
+
+    def write(self, text: str, *steps: str, start: str = "FROM ${BASE_TEST}") -> None:
+        (self.context / "text").write_text(text, encoding="utf-8")
+        lines = ["ARG BASE_TEST", start, "COPY text /text", *steps]
+        (self.context / "Dockerfile").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def image(self, **changes: t.Any) -> dict[str, t.Any]:
+        args = {"BASE_TEST": self.shell}
+        digest = image_input(context_files(self.context, "Dockerfile"), "Dockerfile", args)
+        return {
+            "service": self.name,
+            "name": f"{STACK}/{self.name}",
+            "reference": f"{STACK}/{self.name}:{digest[:16]}",
+            "input": digest,
+            "context": str(self.context),
+            "args": args,
+            **changes,
+        }
+
+    def build(self, secrets: dict[str, str] | None = None, **changes: t.Any) -> dict[str, t.Any]:
+        image = self.image(**changes)
+        archive = self.folder / "context.tar"
+        write_archive(self.context, read_context({**image, "dockerfile": "Dockerfile"}), archive)
+        return run_module(image_build, images=[{**image, "context": str(archive)}], secrets=secrets or {})
+
+    def play(self, *options: str) -> dict[str, t.Any]:
+        """Build as a user does, by a playbook."""
+        answer = self.folder / "answer.json"
+        tasks = [
+            {"emorobcare.fleet.image_build": {"images": [self.image()]}, "register": "answer"},
+            {"ansible.builtin.copy": {"content": "{{ answer | to_json }}", "dest": str(answer)}, "check_mode": False},
+        ]
+        variables = {"ansible_connection": "local", "ansible_python_interpreter": "/usr/bin/python3"}
+        play = {"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": tasks}
+        (self.folder / "playbook.yml").write_text(json.dumps([play]), encoding="utf-8")
+        (self.folder / "ansible.cfg").write_text("[defaults]\n", encoding="utf-8")
+        environment = {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(self.folder / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / "collections"),
+            "ANSIBLE_HOME": str(self.folder / "ansible"),
+        }
+        argv = [str(ANSIBLE), "-i", "localhost,", *options, str(self.folder / "playbook.yml")]
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return t.cast("dict[str, t.Any]", json.loads(answer.read_text(encoding="utf-8")))
+
+
+@pytest.fixture(name="service")
+def service_fixture(tmp_path: Path, shell: str, request: pytest.FixtureRequest) -> Service:
+    return Service(tmp_path, f"service-{hashlib.sha256(request.node.name.encode()).hexdigest()[:8]}", shell)
+
+
+def test_an_image_is_built_once_and_says_what_it_was_made_from(service: Service) -> None:
+    foreseen = service.play("--check")
+    assert foreseen["changed"], foreseen
+    assert foreseen["images"][0]["reason"] == "missing"
+    first = service.play()
+    assert first["images"][0]["built"], first
+    wanted = service.image()
+    labels = json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", wanted["reference"])[0])
+    assert labels[INPUT_LABEL] == wanted["input"]
+    assert labels["org.opencontainers.image.title"] == wanted["name"]
+    before = ours()
+    second = service.play()
+    assert not second["changed"], second
+    assert second["images"][0]["id"] == first["images"][0]["id"]
+    assert ours() == before
+
+
+def test_a_changed_file_gives_a_new_version_beside_the_old_one(service: Service) -> None:
+    old = service.build()["images"][0]["reference"]
+    service.write("other\n")
+    result = service.build()
+    assert (result["images"][0]["reason"], result["images"][0]["previous"]) == ("input changed", old)
+    assert docker("image", "inspect", "--format", "{{index .RepoTags 0}}", old) == [old]
+
+
+def test_a_label_of_ours_in_a_dockerfile_does_no_harm(service: Service) -> None:
+    service.write("hello\n", f"LABEL {INPUT_LABEL}=x")
+    assert service.build()["images"][0]["built"]
+    assert not service.build()["changed"]
+
+
+def test_a_secret_can_be_used_and_is_nowhere_in_the_image(service: Service, tmp_path: Path) -> None:
+    canary = uuid.uuid4().hex
+    secret = tmp_path / "token"
+    secret.write_text(canary, encoding="ascii")
+    digest = hashlib.sha256(canary.encode()).hexdigest()
+    mount = "RUN --mount=type=secret,id=token,required=true"
+    service.write("hello\n", f'{mount} [ "$(sha256sum /run/secrets/token)" = "{digest}  /run/secrets/token" ]')
+    result = service.build(secrets={"token": str(secret)})
+    assert result["changed"], result
+    saved = subprocess.run(["docker", "save", result["images"][0]["reference"]], capture_output=True, check=True).stdout
+    assert len(saved) > 1_000_000
+    assert canary.encode() not in saved
+
+
+FAULTS = [
+    pytest.param(["RUNN true"], {}, r"unknown instruction: RUNN", id="a Dockerfile that cannot be read"),
+    pytest.param(["COPY nope /nope"], {}, r"COPY nope /nope failed: .*not found", id="a file that the context lacks"),
+    pytest.param(
+        ["RUN echo the reason; exit 7"],
+        {},
+        r"RUN echo the reason; exit 7 failed: .*exit code: 7.*\n  the reason$",
+        id="a step that fails",
+    ),
+    pytest.param(
+        [], {"max_size": 1000}, r"is too large: .*max_size is 1000 B.*COPY text /text", id="an image too large"
+    ),
+    pytest.param(
+        ["RUN --mount=type=secret,id=ca,required=true cat /run/secrets/ca"],
+        {},
+        r"Name that secret and its file on the host in secrets",
+        id="a secret that was not given",
+    ),
+    pytest.param(
+        [],
+        {"secrets": {"ca": "/nonexistent/ca"}},
+        r"secrets\.ca: the host has no file /nonexistent/ca",
+        id="a secret that the host lacks",
+    ),
+]
+
+
+@pytest.mark.parametrize(("steps", "changes", "message"), FAULTS)
+def test_a_fault_is_named_what_was_there_stays_and_without_it_the_build_succeeds(
+    service: Service, steps: list[str], changes: dict[str, t.Any], message: str
+) -> None:
+    good = service.build()["images"][0]["reference"]
+    before = ours()
+    service.write("new\n", *steps)
+    result = service.build(**changes)
+    assert re.search(message, result["msg"], re.DOTALL), result["msg"]
+    assert ours() == before
+    service.write("new\n")
+    repaired = service.build()
+    assert repaired["images"][0]["built"], repaired
+    assert repaired["images"][0]["previous"] == good
+
+
+def test_a_base_that_is_nowhere_is_named_with_the_way_out(service: Service) -> None:
+    service.write("hello\n", start="FROM registry.invalid/nope:1")
+    message = service.build()["msg"]
+    assert "registry.invalid/nope:1" in message
+    assert "That base image is not on this host and no registry gave it" in message
+
+
+def test_the_same_recipe_gives_the_same_layer_twice() -> None:
+    made = run_module(image_base, bases=[base(NETBASE, "base-one"), base(NETBASE, "base-two")])
+    layers = [
+        docker("image", "inspect", "--format", "{{json .RootFS.Layers}}", made["bases"][place]["reference"])
+        for place in (0, 1)
+    ]
+    assert layers[0] == layers[1]
+
+
+BASE_FAULTS = [
+    pytest.param({"packages": ["no-such-package-0"]}, "has no package no-such-package-0", id="an unknown package"),
+    pytest.param(
+        {"rename": {"/usr/bin/nope": "/usr/bin/x"}}, "have no file /usr/bin/nope", id="a recipe that does not fit"
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BASE_FAULTS)
+def test_a_base_that_cannot_be_made_leaves_nothing(tmp_path: Path, changes: dict[str, t.Any], message: str) -> None:
+    recipe = {**NETBASE, **changes}
+    result = run_module(image_base, bases=[base(recipe, "base-bad")], work_directory=str(tmp_path))
+    assert message in result["msg"]
+    assert docker("image", "ls", "--all", "--quiet", "--filter", f"label=org.opencontainers.image.title={BAD}") == []
+    assert list(tmp_path.glob("fleet-base-*")) == []

@@ -1,0 +1,71 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import (
+    Commit,
+    Failure,
+    Journal,
+    decode_journal,
+    encode_journal,
+)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import Hashes, Identity
+
+EMPTY = Journal("shop", "ab" * 32)
+
+
+def commit(release: str, settings: str = "s") -> Commit:
+    return Commit(Identity(release, settings), "2026-11-21T00:00:00Z", {"web": Hashes("a", "b")}, {"web": 1.5})
+
+
+def test_a_journal_is_read_as_it_was_written() -> None:
+    failure = Failure("now", "r1", "gate_failed", "web died")
+    full = EMPTY.committing(commit("r1"), 3).committing(commit("r2"), 3).entering("gating", Identity("r3", "s"))
+    for journal in (EMPTY, full, full.settled(failure)):
+        assert decode_journal(encode_journal(journal), "state.json") == journal
+
+
+def test_a_commit_ends_what_was_under_way_and_keeps_those_before() -> None:
+    journal = EMPTY.entering("activating", Identity("r1", "s"))
+    assert journal.kept == (Identity("r1", "s"),)
+    for release in ("r1", "r2", "r3"):
+        journal = journal.committing(commit(release), keep=2)
+    assert (journal.phase, journal.candidate, journal.failure) == ("idle", None, None)
+    assert journal.committed == commit("r3")
+    assert journal.history == (commit("r2"),)
+    assert journal.kept == (Identity("r3", "s"), Identity("r2", "s"))
+
+
+def test_a_release_is_in_the_history_once_for_each_of_its_settings() -> None:
+    journal = EMPTY
+    for one in (commit("r1"), commit("r2"), commit("r1"), commit("r1", "other")):
+        journal = journal.committing(one, keep=9)
+    assert journal.history == (commit("r1"), commit("r2"))
+
+
+def test_a_removed_stack_has_nothing_committed_but_may_come_back() -> None:
+    journal = EMPTY.committing(commit("r1"), 3).removed()
+    assert journal.committed is None
+    assert journal.history == (commit("r1"),)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"{}", b'{"schema": 1}', encode_journal(EMPTY)[:-9], b"\xff", b'{"schema": 1, "key": "xyz"}'],
+)
+def test_a_torn_journal_is_none(content: bytes) -> None:
+    assert decode_journal(content, "state.json") is None
+
+
+def test_a_journal_of_a_newer_version_is_refused() -> None:
+    newer = json.dumps({**json.loads(encode_journal(EMPTY)), "schema": 2}).encode()
+    with pytest.raises(ReleaseError, match=r"state.json has schema 2, this version .* reads up to 1") as caught:
+        decode_journal(newer, "state.json")
+    assert caught.value.reason == "journal_newer"

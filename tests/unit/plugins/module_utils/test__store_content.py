@@ -1,0 +1,146 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import ModelError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._store_content import Stamp, Store
+
+A, B = "a" * 64, "b" * 64
+
+
+@pytest.fixture(name="store")
+def store_fixture(tmp_path: Path) -> Store:
+    store = Store(str(tmp_path / "root"))
+    with store.locked(0):
+        pass
+    return store
+
+
+def put(store: Store, digest: str, content: bytes = b"content") -> Path:
+    blob = Path(store.blob(digest))
+    blob.write_bytes(content)
+    blob.chmod(0o444)
+    return blob
+
+
+def test_the_layout_is_as_documented(store: Store) -> None:
+    assert sorted(str(path.relative_to(store.root)) for path in Path(store.root).rglob("*")) == [
+        "models",
+        "store",
+        "store/lock",
+        "store/partial",
+        "store/sha256",
+        "store/staging",
+        "store/versions",
+    ]
+    assert store.version("speech", "1") == f"{store.root}/models/speech/1"
+
+
+@pytest.mark.parametrize("place", ["", "store", "store/sha256", "store/partial", "store/staging", "store/versions"])
+@pytest.mark.parametrize("models", ["models", "models/speech", "models/speech/1"])
+def test_links_and_files_where_folders_belong_are_refused(
+    store: Store, tmp_path: Path, place: str, models: str
+) -> None:
+    os.makedirs(store.version("speech", "1"))
+    store.check_layout("speech", "1")
+    for spot, kind in ((place, "a symbolic link"), (models, "not a folder")):
+        path = Path(store.root, spot) if spot else Path(store.root)
+        aside = tmp_path / "aside"
+        path.rename(aside)
+        if kind == "a symbolic link":
+            path.symlink_to(aside)
+        else:
+            path.write_bytes(b"")
+        with pytest.raises(ModelError, match=kind) as caught:
+            store.check_layout("speech", "1")
+        assert caught.value.reason == "unsafe_path"
+        assert str(path) in str(caught.value)
+        path.unlink()
+        aside.rename(path)
+
+
+def test_two_file_systems_below_one_root_are_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    lstat = os.lstat
+
+    def mounted(path: str) -> os.stat_result:
+        status = lstat(path)
+        return os.stat_result([*status[:2], 99, *status[3:10]]) if path == store.models else status
+
+    monkeypatch.setattr(os, "lstat", mounted)
+    with pytest.raises(ModelError, match="are on different file systems") as caught:
+        store.check_layout("speech", "1")
+    assert caught.value.reason == "unsafe_path"
+
+
+def test_what_an_interrupted_run_left_is_cleared_under_the_lock(store: Store) -> None:
+    Path(store.part(A)).write_bytes(b"half")
+    os.makedirs(os.path.join(store.staging, "x", "y"))
+    with store.locked(0):
+        assert os.listdir(store.partial) == os.listdir(store.staging) == []
+
+
+def test_leftovers_count_as_available_space_and_links_to_content_do_not(store: Store) -> None:
+    before = store.space()
+    Path(store.part(A)).write_bytes(bytes(1 << 20))
+    os.link(put(store, B, bytes(1 << 20)), os.path.join(store.staging, "link"))
+    after = store.space()
+    free = os.statvfs(store.root)
+    assert after.available == free.f_bavail * free.f_frsize + os.stat(store.part(A)).st_blocks * 512
+    assert os.path.ismount(before.mount)
+    assert str(store.root).startswith(before.mount)
+
+
+def test_the_space_of_a_root_that_does_not_exist_is_that_of_the_folder_above(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "a" / "b"))
+    assert store.existing() == str(tmp_path)
+    assert store.space().block == os.statvfs(tmp_path).f_frsize
+
+
+def test_records_and_stamps_are_read_as_written(store: Store) -> None:
+    stamp = Stamp.of(put(store, A).stat())
+    store.write_stamps({A: stamp})
+    store.write_record("speech", "1", {"m": A})
+    assert store.read_stamps() == {A: stamp}
+    assert store.read_record("speech", "1") == {"m": A}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", '{"schema":2,"stamps":{},"files":{}}', '{"schema":1,"stamps":[],"files":[]}']
+    + [f'{{"schema":1,"stamps":{{"{A}":{numbers}}}}}' for numbers in ("[1,2]", '["x",1,2,3]', "7", "null")],
+)
+def test_notes_that_make_no_sense_are_no_notes(store: Store, content: str) -> None:
+    Path(store.root, "store", "stamps.json").write_text(content)
+    Path(store.record("speech", "1")).write_text(content)
+    assert store.read_stamps() == {}
+    assert store.read_record("speech", "1") is None
+
+
+def test_a_link_to_content_is_read_only_even_where_the_content_was_not(store: Store, tmp_path: Path) -> None:
+    blob = put(store, A)
+    blob.chmod(0o666)
+    store.link(A, str(tmp_path / "link"))
+    assert (tmp_path / "link").stat().st_mode & 0o777 == 0o444
+    assert (tmp_path / "link").samefile(blob)
+
+
+def test_relinking_replaces_a_file_and_leaves_nothing_behind(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "m").write_bytes(b"old")
+    put(store, A)
+    store.relink(A, str(tmp_path / "m"))
+    assert (tmp_path / "m").read_bytes() == b"content"
+    assert os.listdir(store.staging) == []
+
+
+def test_published_versions_are_listed(store: Store) -> None:
+    for name, version in (("b", "1"), ("a", "2"), ("a", "1")):
+        os.makedirs(store.version(name, version))
+    assert list(store.published()) == [("a", "1"), ("a", "2"), ("b", "1")]
+    assert list(Store("/nonexistent").published()) == []

@@ -1,0 +1,140 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Answer
+from ansible_collections.emorobcare.fleet.plugins.modules import health_gate
+
+Result = dict[str, t.Any]
+
+
+def container(service: str, **state: t.Any) -> dict[str, t.Any]:
+    return {
+        "Id": f"id-{service}",
+        "Name": f"/shop-{service}-1",
+        "Image": "i",
+        "State": {"Status": "running", **state},
+        "Config": {"Labels": {"com.docker.compose.service": service}},
+        "HostConfig": {},
+    }
+
+
+class Transcript:
+    """The conversation with Docker: each command that is expected, and its answer."""
+
+    def __init__(self, *lines: tuple[str, Answer]) -> None:
+        self.lines = list(lines)
+
+    def ask(self, argv: t.Sequence[str], timeout: float | None = None) -> Answer:
+        expected, answer = self.lines.pop(0)
+        assert " ".join(argv) == expected
+        return answer
+
+    def watch(self, argv: t.Sequence[str], timeout: float, glance: t.Callable[[], bool], every: float = 0.5) -> Answer:
+        raise AssertionError(argv)
+
+
+LIST = (
+    "docker container ls --quiet --all --no-trunc --filter label=com.docker.compose.oneoff=False "
+    "--filter label=com.docker.compose.project=shop"
+)
+Run = t.Callable[..., Result]
+
+
+@pytest.fixture(name="run")
+def run_fixture(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the module as Ansible would, over a transcript that must be used up; return its JSON."""
+
+    def run(*lines: tuple[str, Answer], **args: t.Any) -> Result:
+        transcript = Transcript(*lines)
+        monkeypatch.setattr(health_gate, "default_cli", lambda: transcript)
+        with patch_module_args({"project": "shop", **args}), pytest.raises(SystemExit):
+            health_gate.main()
+        assert not transcript.lines
+        return t.cast(Result, json.loads(capsys.readouterr().out))
+
+    return run
+
+
+def inspect(*containers: dict[str, t.Any]) -> tuple[str, Answer]:
+    ids = " ".join(item["Id"] for item in containers)
+    return f"docker container inspect -- {ids}", Answer(0, json.dumps(containers), "")
+
+
+def listed(*containers: dict[str, t.Any]) -> tuple[tuple[str, Answer], tuple[str, Answer]]:
+    return (LIST, Answer(0, "\n".join(item["Id"] for item in containers), "")), inspect(*containers)
+
+
+def test_the_gate_passes_when_every_round_in_a_row_did(run: Run) -> None:
+    web, load = container("web", Health={"Status": "healthy"}), container("load", Status="exited")
+    result = run(
+        *listed(web, load),
+        inspect(web, load),
+        services={"web": {}, "load": {"lifecycle": "job"}},
+        success_threshold=2,
+        interval=0,
+    )
+    assert not result["changed"]
+    assert [(row["service"], row["check"], row["ok"], row["attempts"]) for row in result["checks"]] == [
+        ("load", "container", True, 2),
+        ("web", "container", True, 2),
+    ]
+
+
+def test_a_dead_container_fails_at_once_with_its_log(run: Run) -> None:
+    web = container("web", Status="exited", ExitCode=3)
+    logs = ("docker container logs --tail 20 -- id-web", Answer(0, "starting\n", "no database\n"))
+    result = run(*listed(web), logs, services={"web": {}})
+    assert (result["failed"], result["reason"]) == (True, "gate_failed")
+    assert (result["service"], result["check"]) == ("web", "container")
+    assert result["log"] == ["starting", "no database"]
+    assert result["msg"].startswith("service web, container: ended with exit code 3 and is not restarted")
+    assert result["msg"].endswith("\n  starting\n  no database")
+    assert result["checks"][0]["failures"] == 1
+
+
+def test_a_service_without_a_container_is_waited_for_until_the_time_is_over(run: Run) -> None:
+    result = run((LIST, Answer(0, "", "")), services={"web": {}}, timeout=0)
+    assert result["reason"] == "gate_timeout"
+    assert "there is no container of this service" in result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        pytest.param({"services": {"web": {"gate": [{"tcp": {}}]}}}, "the one key http", id="unknown check"),
+        pytest.param({"services": {}, "success_threshold": 0}, "success_threshold must be at least 1", id="threshold"),
+        pytest.param({"services": {}, "timeout": -1}, "timeout must be at least 0", id="time"),
+        pytest.param(
+            {"services": {"web": {"gate": [{"http": {"port": 1, "body_file": "x"}}]}}}, "needs files_root", id="body"
+        ),
+    ],
+)
+def test_a_wrong_task_is_refused_before_docker_is_asked(run: Run, args: dict[str, t.Any], message: str) -> None:
+    result = run(**args)
+    assert result["reason"] == "gate_invalid"
+    assert message in result["msg"]
+
+
+def test_a_body_outside_of_its_folder_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "link").symlink_to(tmp_path / "secret")
+    gate = [{"http": {"port": 1, "method": "POST", "body_file": "link"}}]
+    result = run(services={"web": {"gate": gate}}, files_root=str(tmp_path / "files"))
+    assert "leads out" in result["msg"]
+
+
+def test_check_mode_skips_the_gate(run: Run) -> None:
+    result = run(services={"web": {}}, _ansible_check_mode=True)
+    assert result["skipped"]
+    assert not result["changed"]

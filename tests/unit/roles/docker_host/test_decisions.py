@@ -1,0 +1,162 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the role decides from what it finds: the expressions of its vars, without a host."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import typing as t
+
+import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+ROLE = pathlib.Path(__file__).parents[4] / "roles" / "docker_host"
+
+
+def trusted(value: t.Any) -> t.Any:
+    """Ansible's own loader marks what may be a template; a plain YAML loader does not."""
+    if isinstance(value, dict):
+        return {key: trusted(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [trusted(item) for item in value]
+    return trust_as_template(value) if isinstance(value, str) else value
+
+
+def decide(name: str, **found: t.Any) -> t.Any:
+    """The value of one of the role's variables on a host where these things were found."""
+    variables: dict[str, t.Any] = {}
+    for part in ("defaults", "vars"):
+        variables |= trusted(yaml.safe_load((ROLE / part / "main.yml").read_text(encoding="utf-8")))
+    return Templar(loader=DataLoader(), variables=variables | found).template(variables[name])
+
+
+def info(version: str = "", plugins: t.Sequence[str] = (), **more: t.Any) -> dict[str, t.Any]:
+    """What `docker info` says."""
+    client = {"Plugins": [{"Name": plugin} for plugin in plugins]} if plugins else {"Plugins": None}
+    return {"stdout": json.dumps({"ServerVersion": version, "ClientInfo": client, **more}), "stderr": ""}
+
+
+def host(major: str, look: dict[str, t.Any], packages: t.Sequence[str] = (), dockerd: bool = False) -> dict[str, t.Any]:
+    return {
+        "ansible_facts": {"distribution_major_version": major, "distribution_release": "bookworm"},
+        "__docker_host_look": look,
+        "__docker_host_packages": {"stdout_lines": [f"installed {package}" for package in packages]},
+        "__docker_host_dockerd": {"rc": 0 if dockerd else 1},
+    }
+
+
+NOTHING = {"stdout": "", "stderr": "", "msg": "No such file or directory: b'docker'"}
+BARE_CLIENT = info()
+WITHOUT_BUILDX = info("20.10.24", ["compose"])
+
+
+@pytest.mark.parametrize(
+    ("look", "answers", "missing"),
+    [
+        (info("26.1.5", ["buildx", "compose", "scan"]), True, []),
+        (WITHOUT_BUILDX, True, ["buildx"]),
+        (info("26.1.5"), True, ["compose", "buildx"]),
+        (info("", ["buildx", "compose"]), False, []),
+        (NOTHING, False, ["compose", "buildx"]),
+        ({"stdout": "Cannot connect", "stderr": ""}, False, ["compose", "buildx"]),
+        ({"msg": "a result without output"}, False, ["compose", "buildx"]),
+    ],
+)
+def test_what_docker_says_of_itself_is_understood(look: dict[str, t.Any], answers: bool, missing: list[str]) -> None:
+    assert decide("__docker_host_engine_answers", __docker_host_look=look) is answers
+    assert decide("__docker_host_missing_plugins", __docker_host_look=look) == missing
+
+
+def test_a_plugin_that_does_not_start_is_missing() -> None:
+    client = {"Plugins": [{"Name": "compose"}, {"Name": "buildx", "Err": "exec format error"}]}
+    look = {"stdout": json.dumps({"ServerVersion": "26.1.5", "ClientInfo": client})}
+    assert decide("__docker_host_missing_plugins", __docker_host_look=look) == ["buildx"]
+
+
+DEBIAN_12 = ["docker.io", "iptables", "docker-compose=2.*", "docker-buildx", "python3-apt"]
+DEBIAN_13 = ["docker.io", "docker-cli", "iptables", "docker-compose=2.*", "docker-buildx", "python3-apt"]
+
+
+@pytest.mark.parametrize(
+    ("found", "origin", "wanted", "release"),
+    [
+        pytest.param(host("12", NOTHING), "debian", DEBIAN_12, "trixie", id="a bare Debian 12"),
+        pytest.param(host("13", NOTHING), "debian", DEBIAN_13, "", id="a bare Debian 13"),
+        pytest.param(host("12", BARE_CLIENT), "debian", DEBIAN_12, "trixie", id="a client of somebody's alone"),
+        pytest.param(
+            host("12", info("", ["compose", "buildx"])),
+            "debian",
+            ["docker.io", "iptables", "python3-apt"],
+            "",
+            id="the plugins without an engine need no other release",
+        ),
+        pytest.param(
+            host("12", WITHOUT_BUILDX, ["docker.io"], dockerd=True),
+            "debian",
+            ["docker-buildx", "python3-apt"],
+            "trixie",
+            id="only the plugin",
+        ),
+        pytest.param(
+            host("12", WITHOUT_BUILDX, ["docker-ce"], dockerd=True),
+            "docker-ce",
+            ["docker-buildx-plugin", "python3-apt"],
+            "",
+            id="Docker's own engine gets Docker's own plugin",
+        ),
+        pytest.param(
+            host("13", info("", ["compose"]), ["docker.io"], dockerd=True),
+            "debian",
+            ["docker-buildx", "python3-apt"],
+            "",
+            id="a stopped engine is not installed again",
+        ),
+    ],
+)
+def test_only_what_is_missing_is_installed_and_from_where_it_fits(
+    found: dict[str, t.Any], origin: str, wanted: list[str], release: str
+) -> None:
+    assert decide("__docker_host_origin", **found) == origin
+    assert decide("__docker_host_wanted", **found) == wanted
+    assert decide("__docker_host_plugins_release", **found) == release
+
+
+def test_an_engine_of_no_package_is_foreign() -> None:
+    assert decide("__docker_host_origin", **host("12", WITHOUT_BUILDX, dockerd=True)) == "foreign"
+
+
+@pytest.mark.parametrize(
+    ("targets", "archive", "mirror"),
+    [
+        pytest.param(
+            ["vendor|bookworm|main|http://vendor/", "Debian|bookworm|main|http://mirror/debian/"],
+            "",
+            "http://mirror/debian/",
+            id="the archive that says that it is Debian's",
+        ),
+        pytest.param(
+            ["Debian|bookworm-security|main|http://security/", "|bookworm|main|http://mirror/debian/"],
+            "",
+            "http://mirror/debian/",
+            id="the release itself, not its security archive",
+        ),
+        pytest.param(["Debian|bookworm|main|http://mirror/"], "http://own/debian", "http://own/debian", id="as told"),
+        pytest.param(["Debian|sid|main|http://mirror/"], "", "", id="none"),
+        pytest.param([], "", "", id="no lists"),
+    ],
+)
+def test_the_plugins_come_from_the_mirror_that_the_host_uses(targets: list[str], archive: str, mirror: str) -> None:
+    found = {**host("12", NOTHING), "__docker_host_targets": {"stdout_lines": targets}, "docker_host_archive": archive}
+    assert decide("__docker_host_mirror", **found) == mirror
+
+
+def test_defaults_and_argument_specs_are_the_same() -> None:
+    specs = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
+    options = specs["argument_specs"]["main"]["options"]
+    defaults = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text(encoding="utf-8"))
+    assert {name: option["default"] for name, option in options.items()} == defaults
