@@ -56,14 +56,18 @@ def test_servers_are_named_by_url_and_the_password_by_its_file(tmp_path: Path) -
 )
 def test_a_wrong_setting_is_named_with_what_is_allowed(name: str, value: str, said: str) -> None:
     with pytest.raises(SettingsError, match=said) as caught:
-        read_settings({name: value})
+        read_settings({"DOCUMENTS_URL": "mongodb://h/d", name: value})
     assert name in str(caught.value)
 
 
 def test_an_empty_secret_is_refused(tmp_path: Path) -> None:
     (tmp_path / "password").write_text("\n")
     with pytest.raises(SettingsError, match="empty"):
-        read_settings({"DOCUMENTS_PASSWORD_FILE": str(tmp_path / "password")})
+        read_settings({"DOCUMENTS_URL": "mongodb://h/d", "DOCUMENTS_PASSWORD_FILE": str(tmp_path / "password")})
+
+
+def test_what_is_embedded_needs_no_secret() -> None:
+    assert read_settings({"DOCUMENTS_PASSWORD_FILE": "/dev/null"}).password is None
 
 
 def test_a_password_in_a_url_is_refused_and_not_repeated() -> None:
