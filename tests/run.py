@@ -19,9 +19,9 @@ import sys
 import threading
 import time
 import typing as t
-import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 from pathlib import Path
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
 OUTPUT = ROOT / "tests" / "output"
@@ -117,8 +117,8 @@ def pytest(name: str, *paths: str) -> Check:
 def lay_out_tree() -> None:
     """Copy the collection to where its tools want it: ansible_collections/<namespace>/<name>, a repository of its own.
 
-    ansible-test makes virtual environments without pip, which it then wants to fetch from the web: a script in its cache
-    that takes the pip of ours serves as well.
+    ansible-test makes virtual environments without pip, which it then wants to fetch from the web: a script in its
+    cache that takes the pip of ours serves as well.
     """
     shutil.rmtree(TREE, ignore_errors=True)
     listed = subprocess.run(

@@ -113,10 +113,10 @@ def image_sizes() -> dict[str, float]:
 
 def measure() -> dict[str, t.Any]:
     cold = demo()
-    no_ops = [demo() for _ in range(NO_OPS)]
+    no_ops = [demo() for _run in range(NO_OPS)]
     sizes = image_sizes()
     warms = []
-    for _ in range(WARMS):
+    for _run in range(WARMS):
         on_machine("cd /root/fleet && make demo-down DATA=1 2>&1")
         warms.append(demo())
     return {

@@ -32,7 +32,7 @@ def main() -> int:
     except OSError as error:
         print(f"nothing answers on port {port}: {error}")
         return 1
-    head, _, body = answer.partition(b"\r\n\r\n")
+    head, _blank, body = answer.partition(b"\r\n\r\n")
     status = head.split(b" ", 2)[1:2]
     print(body.decode(errors="replace")[:500])
     return 0 if status == [b"200"] else 1

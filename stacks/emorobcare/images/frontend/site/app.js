@@ -166,7 +166,7 @@ onSubmit(find("speech"), find("words"), async () => {
   if (chosen().value === "" && !recording) throw new Error("Choose an audio file first.");
   const body = recording ? await convert(recording) : await (await fetch(chosen().value)).blob();
   const { text } = await ask("asr/transcribe", { method: "POST", headers: { "Content-Type": "audio/wav" }, body });
-  say(find("words"), text ? `“${text}”` : "No words were heard.");
+  say(find("words"), text ? `"${text}"` : "No words were heard.");
   find("use-words").hidden = !text;
   find("use-words").onclick = () => {
     find("q").value = text;

@@ -57,7 +57,7 @@ def test_a_kept_sentence_is_listed_and_found(client: TestClient) -> None:
 
 
 def test_a_sentence_without_id_gets_one_of_its_own(client: TestClient) -> None:
-    first, second = (client.post("/documents", json={"text": "ab"}).json()["id"] for _ in range(2))
+    first, second = (client.post("/documents", json={"text": "ab"}).json()["id"] for _round in range(2))
     assert first != second
 
 

@@ -89,7 +89,7 @@ def reference(tensors: t.Mapping[str, Array], ids: t.Sequence[int]) -> list[floa
             [linear(f"{layer}.attention.self.{part}", x) for x in xs] for part in ("query", "key", "value")
         )
         size = WIDTH // SHAPE.heads
-        mixed: list[list[float]] = [[] for _ in xs]
+        mixed: list[list[float]] = [[] for _x in xs]
         for head in range(SHAPE.heads):
             of = slice(head * size, (head + 1) * size)
             for place, q in enumerate(query):

@@ -138,7 +138,7 @@ def test_a_servers_refusal_is_passed_on(status: int, content: bytes, error: type
     [(httpx.ConnectError("refused"), "does not answer: refused"), (httpx.ReadTimeout("slow"), "no answer in time")],
 )
 def test_a_server_that_is_away_is_named(failure: Exception, said: str) -> None:
-    def handle(_: httpx.Request) -> httpx.Response:
+    def handle(_request: httpx.Request) -> httpx.Response:
         raise failure
 
     store = remote(handle)

@@ -49,7 +49,7 @@ class FakeRecogniser:
 
 def until_loaded(client: TestClient) -> None:
     """The model is loaded in the background; every request lets the loop go on."""
-    for _ in range(10_000):
+    for _round in range(10_000):
         if client.get("/ready").json()["parts"]["model"] != "loading":
             return
     raise AssertionError("the model never stopped loading")
@@ -109,8 +109,8 @@ def test_more_than_a_few_at_a_time_are_told_to_come_back() -> None:
     recogniser = FakeRecogniser(go)
     with TestClient(create_app(lambda: recogniser)) as client, ThreadPoolExecutor(MAX_WAITING) as pool:
         until_loaded(client)
-        first = [pool.submit(client.post, "/transcribe", content=recording(), headers=WAV) for _ in range(MAX_WAITING)]
-        for _ in range(MAX_WAITING):
+        first = [pool.submit(client.post, "/transcribe", content=recording(), headers=WAV) for _round in range(MAX_WAITING)]
+        for _round in range(MAX_WAITING):
             assert recogniser.heard.acquire(timeout=30)
         refused = client.post("/transcribe", content=recording(), headers=WAV)
         assert client.get("/health").status_code == 200

@@ -42,7 +42,7 @@ class FakeDecoder:
 def test_every_utterance_starts_from_the_same_means_and_goes_in_step_by_step() -> None:
     decoder = FakeDecoder()
     recogniser = Recogniser(decoder)
-    for _ in range(2):
+    for _round in range(2):
         assert recogniser.recognise(b"\0" * (2 * STEP + 10)) == "hello"
     assert decoder.said == ["cmn 40,3,-1", "start", "end"] * 2
     assert decoder.sizes == [STEP, STEP, 10] * 2
@@ -56,7 +56,7 @@ def test_a_failing_utterance_is_ended_so_that_the_next_one_can_start(monkeypatch
     decoder = FakeDecoder()
     recogniser = Recogniser(decoder)
     with monkeypatch.context() as patch:
-        patch.setattr(decoder, "process_raw", lambda _data: (_ for _ in ()).throw(RuntimeError("broken")))
+        patch.setattr(decoder, "process_raw", lambda _data: (_none for _none in ()).throw(RuntimeError("broken")))
         with pytest.raises(RuntimeError):
             recogniser.recognise(b"\0" * STEP)
     assert decoder.said[-1] == "end"
