@@ -34,9 +34,18 @@ _UNAVAILABLE = (
     "permission denied while trying to connect",
     "error during connect",
 )
-_NO_COMPOSE = ("'compose' is not a docker command", "unknown flag: --ansi", "unknown shorthand flag")
+_NO_COMPOSE = (
+    "'compose' is not a docker command",
+    "unknown flag: --ansi",
+    "unknown flag: --progress",
+    "unknown shorthand flag",
+)
 _STOP_GRACE = 10.0  # seconds that an interrupted `docker compose` gets to stop by itself
 _ANSWER_LIMIT = 60.0  # seconds for a question that the engine answers from memory
+
+
+class DockerMissing(ReleaseError):
+    """There is no `docker` on this host at all, so nothing of a stack can be there either."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +74,11 @@ def compose_argv(project: str) -> list[str]:
 
 
 def list_argv(kind: t.Literal["container", "network", "volume"], project: str) -> list[str]:
-    """Return the command that prints the ids (for volumes the names) of what belongs to a project."""
-    everything = {
-        "container": ["--all", "--no-trunc", "--filter", "label=com.docker.compose.oneoff=False"],
-        "network": ["--no-trunc"],
-        "volume": [],
-    }[kind]
-    return ["docker", kind, "ls", "--quiet", *everything, "--filter", f"label={PROJECT_LABEL}={project}"]
+    """Return the command that prints the names (of containers the ids) of what belongs to a project."""
+    listed = ["--format", "{{.Name}}"]
+    if kind == "container":
+        listed = ["--quiet", "--all", "--no-trunc", "--filter", "label=com.docker.compose.oneoff=False"]
+    return ["docker", kind, "ls", *listed, "--filter", f"label={PROJECT_LABEL}={project}"]
 
 
 def inspect_argv(ids: t.Sequence[str]) -> list[str]:
@@ -192,8 +199,8 @@ def _wait(process: subprocess.Popen[bytes], timeout: float, glance: t.Callable[[
                 process.wait()
 
 
-def not_installed() -> ReleaseError:
-    return ReleaseError(
+def not_installed() -> DockerMissing:
+    return DockerMissing(
         "the command docker is not on this host; install Docker (role emorobcare.fleet.docker_host)",
         reason="docker_unavailable",
     )
@@ -215,8 +222,8 @@ def checked(answer: Answer) -> Answer:
         )
     if any(sign in answer.stderr for sign in _NO_COMPOSE):
         raise ReleaseError(
-            "docker on this host has no Compose plugin (docker compose version fails); install it (Debian: "
-            "docker-compose), or run role emorobcare.fleet.docker_host",
+            "docker on this host has no Compose plugin of version 2.20 or later; install it (Debian: docker-compose), "
+            "or run role emorobcare.fleet.docker_host",
             reason="docker_unavailable",
         )
     return answer

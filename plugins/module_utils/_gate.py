@@ -25,9 +25,10 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks impo
     evaluate,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
-from ansible_collections.emorobcare.fleet.plugins.module_utils._text import printable
+from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Masker, printable
 
 CONTAINER_CHECK = "container"
+NO_SECRETS = Masker()
 
 Verdict = t.Literal["pass", "fail", "timeout", "continue"]
 
@@ -112,7 +113,9 @@ def decide(gate: Gate, rounds: t.Sequence[Round]) -> Decision:
     return Decision("continue", streak)
 
 
-def observe_container(gate: Gate, service: ServiceGate, container: Container, restarts_before: int) -> Observation:
+def observe_container(
+    gate: Gate, service: ServiceGate, container: Container, restarts_before: int, mask: Masker = NO_SECRETS
+) -> Observation:
     """Judge a container by its own state; `restarts_before` is its restart count when the gate began."""
 
     def seen(ok: bool, answer: str, fatal: bool = False) -> Observation:
@@ -131,7 +134,8 @@ def observe_container(gate: Gate, service: ServiceGate, container: Container, re
     if not container.running:
         return seen(False, f"{container.status} (last exit code {container.exit_code})")
     if container.health and container.health != "healthy":
-        said = f"; its health check said: {printable(container.health_output)}" if container.health_output else ""
+        said = printable(mask(container.health_output))
+        said = f"; its health check said: {said}" if said else ""
         return seen(False, f"running but {container.health}{said}")
     return seen(True, f"running{' and healthy' if container.health else ''}")
 
@@ -145,15 +149,17 @@ def not_asked(service: ServiceGate, check: HttpCheck, container: str) -> Observa
     return Observation(service.name, check.label, container, False, "not asked: see its container", asked=False)
 
 
-def judge_reply(service: ServiceGate, check: HttpCheck, container: str, reply: Reply) -> Observation:
+def judge_reply(
+    service: ServiceGate, check: HttpCheck, container: str, reply: Reply, mask: Masker = NO_SECRETS
+) -> Observation:
     """Judge the answer to one request."""
 
     def seen(ok: bool, answer: str) -> Observation:
         return Observation(service.name, check.label, container, ok, answer, latency=round(reply.latency, 3))
 
     if reply.error:
-        return Observation(service.name, check.label, container, False, reply.error)
-    said = printable(reply.body.decode("utf-8", "replace"))
+        return Observation(service.name, check.label, container, False, mask(reply.error))
+    said = printable(mask(reply.body.decode("utf-8", "replace")))
     if reply.status != check.status:
         return seen(False, f"status {reply.status}, not {check.status}: {said}")
     if check.expect is not None:

@@ -26,6 +26,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._containers impor
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Docker, logs_argv
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate import (
+    NO_SECRETS,
     Decision,
     Observation,
     Reply,
@@ -43,7 +44,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks impo
     body_files,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
-from ansible_collections.emorobcare.fleet.plugins.module_utils._text import last_lines
+from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Masker, last_lines
 
 _LONGEST_PAUSE = 1.0  # seconds between rounds while something still fails
 _PATIENCE = 10.0  # seconds for one request, unless its max_latency is longer
@@ -113,6 +114,7 @@ def run_gate(
     ask: Ask | None = None,
     clock: Clock = time,
     restarts_before: t.Mapping[str, int] | None = None,
+    mask: Masker = NO_SECRETS,
 ) -> GateRun:
     """Run a gate to its verdict.
 
@@ -121,6 +123,7 @@ def run_gate(
         bodies: content of each `body_file`, by its path.
         restarts_before: restart count by container id to count from; one not in it counts from its first sight
             when None is given, else from 0 (it was made for this release).
+        mask: hides secrets in answers, before they are cut to length.
 
     Raises:
         ReleaseError: the engine does not answer.
@@ -131,8 +134,8 @@ def run_gate(
         while True:
             containers = see()
             limit = max(gate.timeout - (clock.monotonic() - began), _SHORTEST_PATIENCE)
-            sender = functools.partial(_request, ask or send, with_shared_addresses(containers), bodies, limit)
-            observations = _round(gate, containers, baseline, sender, pool)
+            sender = functools.partial(_request, ask or send, with_shared_addresses(containers), bodies, limit, mask)
+            observations = _round(gate, containers, baseline, sender, pool, mask)
             lives = frozenset(container.incarnation for container in containers)
             rounds.append(Round(clock.monotonic() - began, observations, lives, clock.time()))
             decision = decide(gate, rounds)
@@ -164,12 +167,15 @@ def read_bodies(services: t.Iterable[ServiceGate], root: str | None) -> dict[str
     return contents
 
 
-def log_tail(docker: Docker, containers: t.Iterable[Container], service: str, lines: int = 20) -> tuple[str, ...]:
+def log_tail(
+    docker: Docker, containers: t.Iterable[Container], service: str, mask: Masker = NO_SECRETS, lines: int = 20
+) -> tuple[str, ...]:
     """Return the last lines that the containers of a service wrote, empty when there are none."""
     own = [container for container in containers if container.service == service]
     answers = [docker.ask(logs_argv(container.id, lines)) for container in own]
     # A log's two streams come apart; errors are last, where they are read first.
-    return last_lines("\n".join(f"{answer.stdout}\n{answer.stderr}" for answer in answers if answer.code == 0), lines)
+    text = "\n".join(f"{answer.stdout}\n{answer.stderr}" for answer in answers if answer.code == 0)
+    return last_lines(mask(text), lines)
 
 
 def send(check: HttpCheck, addresses: t.Sequence[str], body: bytes | None, limit: float) -> Reply:
@@ -237,12 +243,13 @@ def _request(
     addresses: t.Mapping[str, tuple[str, ...]],
     bodies: t.Mapping[str, bytes],
     limit: float,
+    mask: Masker,
     service: ServiceGate,
     container: Container,
     check: HttpCheck,
 ) -> Observation:
     body = bodies[check.body_file] if check.body_file else check.body
-    return judge_reply(service, check, container.name, ask(check, addresses[container.id], body, limit))
+    return judge_reply(service, check, container.name, ask(check, addresses[container.id], body, limit), mask)
 
 
 def _round(
@@ -251,6 +258,7 @@ def _round(
     baseline: _Baseline,
     request: t.Callable[[ServiceGate, Container, HttpCheck], Observation],
     pool: concurrent.futures.Executor,
+    mask: Masker,
 ) -> tuple[Observation, ...]:
     seen: list[Observation] = []
     pending: list[concurrent.futures.Future[Observation]] = []
@@ -259,7 +267,7 @@ def _round(
         if not own:
             seen.append(no_container(service))
         for container in own:
-            state = observe_container(gate, service, container, baseline(container))
+            state = observe_container(gate, service, container, baseline(container), mask)
             seen.append(state)
             if state.ok:
                 pending += [pool.submit(request, service, container, check) for check in service.http]

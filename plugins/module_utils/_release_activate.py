@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -87,12 +88,13 @@ class Activation:
             folder = self._site.places.release(candidate.release.id)
             bodies = read_bodies(gate.services, folder)
             run = pass_gate(self._site.docker, candidate.release.stack, gate, bodies, self._before, self._mask)
+            if changing:
+                keep_given_secrets(self._site.places, prepared)
+                self._save(self._journal.committing(self._commit(candidate, run), keep))
         except ReleaseError as exc:
             raise self._failed(candidate, exc, plan.act or self._interrupted) from None
         if changing:
-            keep_given_secrets(self._site.places, prepared)
-            self._save(self._journal.committing(self._commit(candidate, run), keep))
-            prune(self._site.places, self._journal)
+            self._prune()
         return run
 
     @property
@@ -102,7 +104,18 @@ class Activation:
     def _save(self, journal: Journal) -> None:
         self._journal = save_journal(self._site.places, journal)
 
-    def _enter(self, phase: t.Literal["activating", "gating", "going_back"], candidate: Candidate) -> None:
+    def _save_if_possible(self, journal: Journal) -> None:
+        """Save the journal on the way back, which a full disk must not stop: what is saved says that much already."""
+        with contextlib.suppress(ReleaseError):
+            self._save(journal)
+
+    def _prune(self) -> None:
+        try:
+            prune(self._site.places, self._journal)
+        except OSError as exc:
+            self._site.warn(f"what no release needs any more could not be removed: {exc}")
+
+    def _enter(self, phase: t.Literal["activating", "gating"], candidate: Candidate) -> None:
         self._save(self._journal.entering(phase, candidate.identity))
 
     def _commit(self, candidate: Candidate, run: GateRun) -> Commit:
@@ -127,9 +140,9 @@ class Activation:
         except ReleaseError as second:
             settled = False  # the journal keeps saying so until a run brings the host to a commit
             note = f"Going back failed too: {second}. The next run tries again"
-        self._save(self._journal.settled(failure) if settled else replace(self._journal, failure=failure))
+        self._save_if_possible(self._journal.settled(failure) if settled else replace(self._journal, failure=failure))
         if not self._unknown:  # else what was there before may still need what no journal tells of
-            prune(self._site.places, self._journal)
+            self._prune()
         log = exc.details.get("log") or []
         tail = "".join(f"\n  {line}" for line in log)
         return ReleaseError(
@@ -147,12 +160,12 @@ class Activation:
         if self._unknown:
             return None, "Its containers are left as they are: no journal tells what ran here before"
         if committed is None:
-            self._enter("going_back", candidate)
+            self._save_if_possible(self._journal.entering("going_back", candidate.identity))
             take_down(self._site.docker, candidate.release.stack)
             return None, "Nothing was committed before, so its containers were removed (volumes are kept)"
         if committed.identity == candidate.identity:
             return None, "It is what was committed before, so its containers are left as they are"
-        self._enter("going_back", candidate)
+        self._save_if_possible(self._journal.entering("going_back", candidate.identity))
         self._return_to(committed)
         release = committed.identity.release
         with_settings = " with its settings" if release == candidate.release.id else ""

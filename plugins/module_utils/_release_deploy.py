@@ -11,11 +11,13 @@ Whatever is killed on the way is in the journal, and finished by the next run.
 
 from __future__ import annotations
 
-import contextlib
+import os
 import typing as t
+from dataclasses import dataclass, replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import Container
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate import summarise
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_probes import GateRun
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_activate import Activation, Candidate
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_compose import mounts_from
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
@@ -50,22 +52,66 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_settings
 Result = dict[str, t.Any]
 
 
+@dataclass(frozen=True)
+class Outlook:
+    """What a run found and is going to do; `pending` is what check mode misses and a real run would have."""
+
+    sight: Sight
+    candidate: Candidate
+    found: Found
+    plan: Plan
+    pending: tuple[str, ...]
+
+
 def deploy(site: Site, request: Request) -> Result:
     """Bring the host to the release; in check mode, tell what that would take.
 
     Raises:
         ReleaseError: with the reason, and as details what a user needs to know besides.
     """
+    known = os.path.lexists(site.places.journal)
     journal = load_journal(site.places, site.warn)
     prepared = prepare(site.places, request, journal.key)
     pending = [*refuse_missing_library(site, request.release), *refuse_missing_models(site, request.release)]
-    with _masked(prepared), laid_out(site, request, prepared) as layout:
-        try:
-            sight = look_at(site, request.release, layout, prepared)
-        except ReleaseError as exc:
-            if not (site.check_mode and exc.reason == "docker_unavailable"):
-                raise
+    try:
+        outlook = _look_ahead(site, request, prepared, journal, pending)
+    except ReleaseError as exc:
+        if site.check_mode and exc.reason == "docker_unavailable":
             return _blind(request, journal, [*pending, str(exc)])
+        raise ReleaseError(prepared.mask(str(exc)), reason=exc.reason, **exc.details) from None
+    # A journal's key comes with it: until there is one, nothing can be called by its digest.
+    identity = prepared.identity if known or not site.check_mode else replace(prepared.identity, settings="new")
+    result = {
+        "release": identity.release,
+        "settings": identity.settings,
+        "services": _services(request, prepared, outlook.sight, outlook.sight.containers, journal),
+        "plan": _steps(outlook.plan),
+        "diff": describe(outlook.plan, identity, outlook.found),
+        "gate": [],
+    }
+    plan, sight = outlook.plan, outlook.sight
+    if site.check_mode:
+        changed = plan.act or plan.commit or sight.wrote
+        return {**result, "changed": changed, "pending": list(outlook.pending)}
+    wrote = write_mounted_secrets(site.places, prepared, sight) or sight.wrote
+    if plan.settled:
+        return {**result, "changed": keep_given_secrets(site.places, prepared) or wrote}
+    activation = Activation(site, journal, sight.containers, prepared.mask)
+    run = activation.carry_out(outlook.candidate, plan, prepared, request.keep)
+    return {
+        **result,
+        "changed": plan.act or plan.commit or wrote,
+        "services": _services(request, prepared, sight, run.containers, activation.journal),
+        "gate": _checks(run),
+    }
+
+
+def _look_ahead(
+    site: Site, request: Request, prepared: Prepared, journal: Journal, pending: t.Sequence[str]
+) -> Outlook:
+    """Look at the host, refuse what cannot work, and plan."""
+    with laid_out(site, request, prepared) as layout:
+        sight = look_at(site, request.release, layout, prepared)
         for warning in sight.warnings:
             site.warn(f"docker compose: {warning}")
         sight, missing = refuse_missing_images(site, request.release, sight)
@@ -74,32 +120,7 @@ def deploy(site: Site, request: Request) -> Result:
         plan = make_plan(_wanted(request, prepared, sight, candidate), found)
         if plan.act:
             refuse_ports(site, request.release, sight, plan, prepared.settings)
-    result = _result(request, prepared, sight, journal, plan, found)
-    if site.check_mode:
-        return {**result, "changed": plan.act or plan.commit or sight.wrote, "pending": [*pending, *missing]}
-    wrote = write_mounted_secrets(site.places, prepared, sight) or sight.wrote
-    if plan.settled:
-        return {**result, "changed": keep_given_secrets(site.places, prepared) or wrote}
-    activation = Activation(site, journal, sight.containers, prepared.mask)
-    run = activation.carry_out(candidate, plan, prepared, request.keep)
-    return {
-        **result,
-        "changed": plan.act or plan.commit or wrote,
-        "services": _services(request, prepared, sight, run.containers, activation.journal),
-        "gate": [
-            {"service": one.service, "check": one.check, "attempts": one.attempts, "latency": one.latency}
-            for one in summarise(run.rounds)
-        ],
-    }
-
-
-@contextlib.contextmanager
-def _masked(prepared: Prepared) -> t.Iterator[None]:
-    """Keep secrets out of what Docker or Compose say in a refusal."""
-    try:
-        yield
-    except ReleaseError as exc:
-        raise ReleaseError(prepared.mask(str(exc)), reason=exc.reason, **exc.details) from None
+        return Outlook(sight, candidate, found, plan, (*pending, *missing))
 
 
 def _candidate(request: Request, prepared: Prepared, layout: Layout, sight: Sight) -> Candidate:
@@ -135,17 +156,6 @@ def _found(journal: Journal, sight: Sight) -> Found:
     )
 
 
-def _result(request: Request, prepared: Prepared, sight: Sight, journal: Journal, plan: Plan, found: Found) -> Result:
-    return {
-        "release": request.release.id,
-        "settings": prepared.settings.digest,
-        "services": _services(request, prepared, sight, sight.containers, journal),
-        "plan": _steps(plan),
-        "diff": describe(plan, prepared.identity, found),
-        "gate": [],
-    }
-
-
 def _blind(request: Request, journal: Journal, pending: list[str]) -> Result:
     """Return what can be predicted where there is no engine to ask."""
     plan = first_plan(request.release.lifecycles, "Docker does not answer on this host yet")
@@ -161,6 +171,13 @@ def _blind(request: Request, journal: Journal, pending: list[str]) -> Result:
         "gate": [],
         "pending": pending,
     }
+
+
+def _checks(run: GateRun) -> list[dict[str, t.Any]]:
+    return [
+        {"service": one.service, "check": one.check, "attempts": one.attempts, "latency": one.latency}
+        for one in summarise(run.rounds)
+    ]
 
 
 def _steps(plan: Plan) -> list[dict[str, str]]:

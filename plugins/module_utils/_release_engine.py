@@ -174,7 +174,7 @@ def bring_up(docker: Docker, compose: Compose, gate: Gate, before: Before, mask:
     dead: list[Observation] = []
 
     def glance() -> bool:
-        dead.extend(_dead(look(docker, compose.project), gate, before))
+        dead.extend(_dead(look(docker, compose.project), gate, before, mask))
         return bool(dead)
 
     argv = compose.argv("up", "--detach", "--no-build", "--remove-orphans")
@@ -185,14 +185,14 @@ def bring_up(docker: Docker, compose: Compose, gate: Gate, before: Before, mask:
         if answer.code == 0 and not dead:
             return
         containers = look(docker, compose.project)
-        dead = dead or _dead(containers, gate, before)
+        dead = dead or _dead(containers, gate, before, mask)
         if dead or answer.code < 0 or not _restarted(containers, before, answer.stderr):
             break
         time.sleep(_AGAIN)
-    blamed = dead or _to_blame(containers, gate, before, answer.stderr)
+    blamed = dead or _to_blame(containers, gate, before, answer.stderr, mask)
     if not blamed:
-        why = "; ".join(last_lines(answer.stderr, 5)) or f"docker compose up did not end within {limit:g} s"
-        raise ReleaseError(mask(f"the containers did not come up: {why}"), reason="activation_failed")
+        why = "; ".join(last_lines(mask(answer.stderr), 5)) or f"docker compose up did not end within {limit:g} s"
+        raise ReleaseError(f"the containers did not come up: {why}", reason="activation_failed")
     raise _failure(docker, blamed[0], f"service {blamed[0].service}, container: {blamed[0].answer}", containers, mask)
 
 
@@ -205,7 +205,7 @@ def pass_gate(
         ReleaseError: it failed (`gate_failed`) or did not pass in time (`gate_timeout`).
     """
     see = ProjectLook(docker, project, [service.name for service in gate.services])
-    run = run_gate(gate, see, bodies, restarts_before=before.restarts)
+    run = run_gate(gate, see, bodies, restarts_before=before.restarts, mask=mask)
     if run.passed:
         return run
     message = explain(run.decision, gate, run.rounds)
@@ -240,11 +240,11 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _dead(containers: t.Iterable[Container], gate: Gate, before: Before) -> list[Observation]:
+def _dead(containers: t.Iterable[Container], gate: Gate, before: Before, mask: Masker) -> list[Observation]:
     """Return what of this activation has failed beyond mending; what was there before it does not count."""
     services = {service.name: service for service in gate.services}
     seen = (
-        observe_container(gate, services[container.service], container, before.restarts.get(container.id, 0))
+        observe_container(gate, services[container.service], container, before.restarts.get(container.id, 0), mask)
         for container in containers
         if container.service in services and container.incarnation not in before.incarnations
     )
@@ -261,11 +261,13 @@ def _restarted(containers: t.Iterable[Container], before: Before, stderr: str) -
     )
 
 
-def _to_blame(containers: t.Sequence[Container], gate: Gate, before: Before, stderr: str) -> list[Observation]:
+def _to_blame(
+    containers: t.Sequence[Container], gate: Gate, before: Before, stderr: str, mask: Masker
+) -> list[Observation]:
     """Return the containers that made Compose give up: those it names, then those that are unwell."""
     services = {service.name: service for service in gate.services}
     seen = [
-        observe_container(gate, services[container.service], container, before.restarts.get(container.id, 0))
+        observe_container(gate, services[container.service], container, before.restarts.get(container.id, 0), mask)
         for container in containers
         if container.service in services and container.status != "created"
     ]
@@ -283,13 +285,12 @@ def _failure(
     reason: t.Literal["gate_failed", "gate_timeout"] = "gate_failed",
 ) -> ReleaseError:
     if culprit is None:
-        return ReleaseError(mask(message), reason=reason)
-    log = tuple(mask(line) for line in log_tail(docker, containers, culprit.service))
+        return ReleaseError(message, reason=reason)
     return ReleaseError(
-        mask(message),
+        message,
         reason=reason,
         service=culprit.service,
         check=culprit.check,
-        answer=mask(culprit.answer),
-        log=list(log),
+        answer=culprit.answer,
+        log=list(log_tail(docker, containers, culprit.service, mask)),
     )

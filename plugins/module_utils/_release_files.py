@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import (
     DOCUMENT,
     MODELS,
+    Model,
     Release,
     canonical,
     digest,
@@ -240,20 +241,9 @@ def save_journal(places: Places, journal: Journal) -> Journal:
     return journal
 
 
-def missing_model_files(places: Places, release: Release) -> list[str]:
-    """Return what of the release's models is not published on this host, for people."""
-    missing = []
-    for model in release.models:
-        for path, size in sorted(model.sizes.items()):
-            file = os.path.join(places.models, model.folder, path)
-            try:
-                actual = os.stat(file).st_size
-            except OSError:
-                missing.append(f"{file} is not there")
-                continue
-            if actual != size:
-                missing.append(f"{file} has {actual} bytes, not {size}")
-    return missing
+def missing_models(places: Places, release: Release) -> list[str]:
+    """Return what of the release's models is not published on this host, a line for each model, for people."""
+    return [line for line in (_missing_of(places, model) for model in release.models) if line]
 
 
 def prune(places: Places, journal: Journal) -> None:
@@ -279,6 +269,22 @@ def remove_data(places: Places) -> None:
 
 def has_data(places: Places) -> bool:
     return any(os.path.lexists(path) for path in (places.base, places.secrets))
+
+
+def _missing_of(places: Places, model: Model) -> str:
+    """Return what is missing of a model, empty when it is whole."""
+    faults = []
+    for path, size in sorted(model.sizes.items()):
+        file = os.path.join(places.models, model.folder, path)
+        try:
+            actual = os.stat(file).st_size
+        except OSError:
+            faults.append(f"{file} is not there")
+            continue
+        if actual != size:
+            faults.append(f"{file} has {actual} bytes, not {size}")
+    more = f" (and {len(faults) - 1} more of its files)" if len(faults) > 1 else ""
+    return f"model {model.folder}: {faults[0]}{more}" if faults else ""
 
 
 def _acquire(path: str, timeout: float) -> int:

@@ -39,7 +39,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files im
     Places,
     fill_folder,
     folder_is_intact,
-    missing_model_files,
+    missing_models,
     read_file,
     write_file,
     write_files,
@@ -83,19 +83,21 @@ class Request:
 class Prepared:
     """A request made definite for this host.
 
-    `given` are the secrets of the task, `secrets` those and the ones that the host already held.
+    `given` are the secrets of the task, `held` those of the host, `secrets` what counts of both.
     """
 
     settings: Settings
     identity: Identity
     given: t.Mapping[str, bytes]
+    held: t.Mapping[str, bytes]
     secrets: t.Mapping[str, bytes]
     intact: bool
     altered: bool
 
     @property
     def mask(self) -> Masker:
-        return Masker(value.decode("utf-8", "replace") for value in self.secrets.values())
+        values = (*self.given.values(), *self.held.values())  # going back may bring an old value to light
+        return Masker(value.decode("utf-8", "replace") for value in values)
 
 
 @dataclass(frozen=True)
@@ -140,15 +142,16 @@ def prepare(places: Places, request: Request, key: str) -> Prepared:
     release = request.release
     parameters = check_parameters(release.parameters, request.parameters)
     given = check_secrets(release.secrets, request.secrets)
-    held = {name: read_file(os.path.join(places.secrets, name)) for name in release.secrets}
-    known = {name: content for name, content in held.items() if content}
-    settings = make_settings(parameters, {**known, **given}, key)
+    files = {name: read_file(os.path.join(places.secrets, name)) for name in release.secrets}
+    held = {name: content for name, content in files.items() if content}
+    settings = make_settings(parameters, {**held, **given}, key)
     intact = folder_is_intact(places, release)
     return Prepared(
         settings=settings,
         identity=Identity(release.id, settings.digest),
         given=given,
-        secrets={**known, **given},
+        held=held,
+        secrets={**held, **given},
         intact=intact,
         altered=not intact and os.path.lexists(places.release(release.id)),
     )
@@ -281,12 +284,11 @@ def refuse_missing_library(site: Site, release: Release) -> list[str]:
 
 def refuse_missing_models(site: Site, release: Release) -> list[str]:
     """Refuse when a model is not published; in check mode, where nothing was published, return what is missing."""
-    missing = missing_model_files(site.places, release)
+    missing = missing_models(site.places, release)
     if missing and not site.check_mode:
-        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
         raise ReleaseError(
-            f"a model of the release is not on this host: {missing[0]}{more}. Publish it with "
-            "emorobcare.fleet.model_pull (role model_sync); then run the same command again",
+            f"not on this host as the release wants it: {'; '.join(missing)}. Publish it with "
+            "emorobcare.fleet.model_pull (role model_sync); then run the same command again. Nothing was touched",
             reason="model_missing",
         )
     return missing

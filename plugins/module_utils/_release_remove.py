@@ -14,10 +14,11 @@ import os
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import inspect
+from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import inspect, look
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import (
     STACK_LABEL,
     Docker,
+    DockerMissing,
     list_argv,
     must,
 )
@@ -37,7 +38,7 @@ _UNTAGGED = "<none>"
 
 @dataclass(frozen=True)
 class Belongings:
-    """What a stack has on the engine. `images` are references, or ids of images without one."""
+    """What a stack has on the engine, by name; `images` by id where they have none."""
 
     containers: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
@@ -56,14 +57,14 @@ def remove_stack(site: Site, stack: str, data: bool) -> dict[str, t.Any]:
     """
     try:
         found = _belongings(site.docker, stack, data)
-    except ReleaseError as exc:
-        if not (site.check_mode and exc.reason == "docker_unavailable"):
-            raise
+    except DockerMissing:
         found = Belongings()
     files = data and has_data(site.places)
     changed = bool(found) or files or _says_otherwise(site)
     if changed and not site.check_mode:
         _carry_out(site, stack, data, found)
+    if data and not site.check_mode:
+        remove_data(site.places)  # at the very least the lock that this run made
     before: dict[str, t.Any] = {name: list(items) for name, items in dataclasses.asdict(found).items()}
     after: dict[str, t.Any] = {name: [] for name in before}
     if data:
@@ -84,23 +85,22 @@ def _carry_out(site: Site, stack: str, data: bool, found: Belongings) -> None:
         # From here on nothing is committed: a run that is killed now must not find a release to go back to.
         journal = load_journal(site.places, site.warn).removed()
         save_journal(site.places, dataclasses.replace(journal, phase="removing"))
-    take_down(site.docker, stack, volumes=data)
-    _remove_rest(site.docker, "network", found.networks)
-    if data:
-        _remove_rest(site.docker, "volume", found.volumes)
+    if found:
+        take_down(site.docker, stack, volumes=data)
+        _remove_rest(site.docker, "network", stack)
+        if data:
+            _remove_rest(site.docker, "volume", stack)
     for reference in found.images:
         must(site.docker.ask(["docker", "image", "rm", "--", reference]), f"docker image rm {reference}")
-    if data:
-        remove_data(site.places)
-    elif os.path.lexists(site.places.journal):
+    if not data and os.path.lexists(site.places.journal):
         save_journal(site.places, load_journal(site.places, site.warn).settled())
 
 
-def _remove_rest(docker: Docker, kind: t.Literal["network", "volume"], names: t.Iterable[str]) -> None:
-    """Remove what `docker compose down` left: it goes by containers, of which there may have been none."""
-    for name in names:
+def _remove_rest(docker: Docker, kind: t.Literal["network", "volume"], stack: str) -> None:
+    """Remove what `docker compose down` may have left: what it knows of depends on the containers that it finds."""
+    for name in must(docker.ask(list_argv(kind, stack)), f"docker {kind} ls").split():
         answer = docker.ask(["docker", kind, "rm", "--", name])
-        if answer.code != 0 and "o such" not in answer.stderr and "not found" not in answer.stderr:
+        if answer.code != 0:
             raise ReleaseError(
                 f"docker {kind} rm {name} failed: {printable(answer.stderr)}. Detach what uses it, then run the same "
                 "command again",
@@ -109,27 +109,19 @@ def _remove_rest(docker: Docker, kind: t.Literal["network", "volume"], names: t.
 
 
 def _belongings(docker: Docker, stack: str, data: bool) -> Belongings:
-    kinds: list[t.Literal["container", "network", "volume"]] = ["container", "network", "volume"]
+    containers = look(docker, stack)
+    kinds: list[t.Literal["network", "volume"]] = ["network", "volume"]
     answers = ask_all(docker, [list_argv(kind, stack) for kind in kinds])
-    containers, networks, volumes = (
-        tuple(must(answer, f"docker {kind} ls").split()) for kind, answer in zip(kinds, answers)
-    )
-    return Belongings(containers, networks, volumes if data else (), _images(docker, stack, set(containers)))
+    networks, volumes = (tuple(must(answer, f"docker {kind} ls").split()) for kind, answer in zip(kinds, answers))
+    names = tuple(sorted(container.name for container in containers))
+    images = _images(docker, stack, {container.id for container in containers})
+    return Belongings(names, networks, volumes if data else (), images)
 
 
 def _images(docker: Docker, stack: str, ours: set[str]) -> tuple[str, ...]:
     """Return the images that were built for the stack, but those that somebody else's container uses."""
-    listing = [
-        "docker",
-        "image",
-        "ls",
-        "--no-trunc",
-        "--format",
-        "{{json .}}",
-        "--filter",
-        f"label={STACK_LABEL}={stack}",
-    ]
-    lines = must(docker.ask(listing), "docker image ls").splitlines()
+    listing = ["docker", "image", "ls", "--no-trunc", "--format", "{{json .}}", "--filter"]
+    lines = must(docker.ask([*listing, f"label={STACK_LABEL}={stack}"]), "docker image ls").splitlines()
     if not lines:
         return ()
     others = must(docker.ask(["docker", "container", "ls", "--all", "--quiet", "--no-trunc"]), "docker container ls")

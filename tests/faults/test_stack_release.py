@@ -11,13 +11,14 @@ makes is named dev-release-<random> and removed again; the base image stays, as 
 from __future__ import annotations
 
 import base64
+import contextlib
+import errno
 import hashlib
 import io
 import json
 import os
 import re
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -29,17 +30,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.testing import patch_module_args
 
-MODULES = "ansible_collections.emorobcare.fleet.plugins.modules"
+from ansible_collections.emorobcare.fleet.plugins.modules import health_gate, stack_release
+
 PYTHON = os.path.realpath(t.cast(str, getattr(sys, "_base_executable", sys.executable)))
 PATIENCE = 60.0  # seconds until a test gives up waiting for something to happen
 
 RUN_MODULE = """
-import importlib, json, sys
+import json, sys
 from ansible.module_utils.testing import patch_module_args
-module = importlib.import_module(sys.argv[1])
+from ansible_collections.emorobcare.fleet.plugins.modules.stack_release import main
 with patch_module_args(json.load(sys.stdin)):
-    module.main()
+    main()
 """
 
 # A service for tests: answers with its settings, and can be told to misbehave.
@@ -185,26 +188,24 @@ class Lab:
             "files": {path: base64.b64encode(data).decode() for path, data in contents.items()},
         }
 
-    def start(self, options: dict[str, t.Any], module: str = "stack_release", **env: str) -> subprocess.Popen[bytes]:
-        paths = {"root": str(self.root / "fleet"), "secrets_root": str(self.root / "secrets")}
-        arguments = {**options} if module == "health_gate" else {**paths, **options}
+    def arguments(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
+        return {"root": str(self.root / "fleet"), "secrets_root": str(self.root / "secrets"), **options}
+
+    def start(self, options: dict[str, t.Any]) -> subprocess.Popen[bytes]:
+        """Run the module as a process of its own, which can be killed."""
         process = subprocess.Popen(
-            [sys.executable, "-c", RUN_MODULE, f"{MODULES}.{module}"],
+            [sys.executable, "-c", RUN_MODULE],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **env},
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
         assert process.stdin is not None
-        process.stdin.write(json.dumps(arguments).encode())
-        process.stdin.close()
-        process.stdin = None
+        with process.stdin as stdin:
+            stdin.write(json.dumps(self.arguments(options)).encode())
         return process
 
-    def run(self, options: dict[str, t.Any], module: str = "stack_release", **env: str) -> Result:
-        out, err = self.start(options, module, **env).communicate()
-        assert out, err.decode()
-        return t.cast(Result, json.loads(out))
+    def run(self, options: dict[str, t.Any]) -> Result:
+        return run_module(stack_release.main, self.arguments(options))
 
     def deploy(self, options: dict[str, t.Any], **more: t.Any) -> Result:
         result = self.run({**options, **more})
@@ -232,12 +233,23 @@ class Lab:
         """Deploy, and kill the module (not its children) as soon as the journal says this phase."""
         process = self.start(options)
         wait_for(lambda: (self.base / "state.json").exists() and self.journal()["phase"] == phase)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.kill()
+        process.wait()
         assert self.journal()["phase"] == phase
 
     def remove(self) -> None:
         self.run({"stack": self.stack, "state": "absent", "data": True})
+
+
+def run_module(main: t.Callable[[], None], arguments: dict[str, t.Any]) -> Result:
+    """Run a module as Ansible would; return its JSON."""
+    with (
+        contextlib.redirect_stdout(io.StringIO()) as printed,
+        patch_module_args(arguments),
+        pytest.raises(SystemExit),
+    ):
+        main()
+    return t.cast(Result, json.loads(printed.getvalue()))
 
 
 def wait_for(condition: t.Callable[[], bool]) -> None:
@@ -256,6 +268,16 @@ def lab_fixture(tmp_path: Path, base: str) -> t.Iterator[Lab]:
         lab.remove()
         assert not lab.containers()
         assert not docker("network", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={lab.stack}")
+
+
+def fill(path: Path) -> None:
+    """Write until the file system is full."""
+    with path.open("wb", 0) as file:
+        try:
+            while True:
+                file.write(b"x" * 4096)
+        except OSError as exc:
+            assert exc.errno == errno.ENOSPC
 
 
 def free_port() -> int:
@@ -598,7 +620,7 @@ def test_a_run_waits_for_another_on_the_same_stack_and_gives_up_in_time(lab: Lab
     result = lab.refused(options, "locked", lock_timeout=0)
     assert f"process {process.pid}" in result["msg"]
     assert not lab.deploy(options)["changed"]
-    process.communicate()
+    assert process.wait() == 0
 
 
 def test_an_unreadable_journal_is_set_aside_and_nothing_that_runs_is_taken_down(lab: Lab) -> None:
@@ -694,7 +716,27 @@ def test_a_full_disk_is_refused_before_anything_is_touched(lab: Lab) -> None:
     assert lab.deploy(options)["changed"]
 
 
-def test_check_mode_predicts_a_first_deployment_and_writes_nothing(lab: Lab, tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_under_way_does_not_stop_the_way_back(lab: Lab) -> None:
+    small = lab.root / "fleet"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(small)], check=True)
+    try:
+        old, new = web_release(lab, "old"), web_release(lab, "new")
+        lab.deploy(old)
+        process = lab.start(new)
+        wait_for(lambda: lab.journal()["phase"] == "activating")
+        fill(small / "filler")
+        assert process.wait() == 1
+        assert "TEXT=old" in lab.containers()["web"]["Config"]["Env"]
+        assert lab.journal()["committed"]["release"] == old["id"]
+        (small / "filler").unlink()
+        assert lab.deploy(new)["changed"]
+    finally:
+        lab.remove()
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_check_mode_predicts_a_first_deployment_and_writes_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     model = {"name": "tiny", "version": "1", "files": [{"path": "weights", "sha256": "", "size": 3}]}
     built = f"{lab.stack}/web:0123456789abcdef"
     images = {"web": {"reference": built, "input": "0" * 64}}
@@ -705,20 +747,26 @@ def test_check_mode_predicts_a_first_deployment_and_writes_nothing(lab: Lab, tmp
     assert result["diff"]["after"]["services"] == {"web": "created: it has no container"}
     assert [item.split()[-1] for item in result["pending"]] == ["there", "host"]
 
-    without = lab.run({**options, "_ansible_check_mode": True}, PATH=str(tmp_path / "nothing"))
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", "/nothing")
+        without = lab.run({**options, "_ansible_check_mode": True})
     assert without["changed"]
     assert without["diff"]["after"]["services"] == {"web": "created"}
     assert any("docker is not on this host" in item for item in without["pending"])
     assert not list(lab.root.iterdir())
 
 
-def test_no_engine_is_a_refusal_of_its_own(lab: Lab, tmp_path: Path) -> None:
-    options = lab.release({"web": server(lab.image)})
-    gone = lab.run(options, DOCKER_HOST=f"unix://{tmp_path}/nothing.sock")
-    assert gone["reason"] == "docker_unavailable"
-    missing = lab.run(options, PATH=str(tmp_path / "nothing"))
-    assert missing["reason"] == "docker_unavailable"
-    assert "install Docker" in missing["msg"]
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [("DOCKER_HOST", "unix:///nothing.sock", "does not answer"), ("PATH", "/nothing", "install Docker")],
+)
+def test_no_engine_is_a_refusal_of_its_own(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv(name, value)
+        result = lab.refused(lab.release({"web": server(lab.image)}), "docker_unavailable")
+    assert message in result["msg"]
 
 
 @pytest.mark.parametrize("data", [False, True])
@@ -780,7 +828,7 @@ def test_the_gate_stands_alone(lab: Lab, tmp_path: Path) -> None:
         "timeout": 2,
         "services": {"web": {"gate": [http(method="POST", body_file="body", expect="ok", max_latency=2)]}},
     }
-    result = lab.run(gate, "health_gate")
+    result = run_module(health_gate.main, gate)
     assert not result["changed"]
     assert [(row["check"], row["ok"], row["failures"]) for row in result["checks"]] == [
         ("container", True, 0),
@@ -788,10 +836,8 @@ def test_the_gate_stands_alone(lab: Lab, tmp_path: Path) -> None:
     ]
 
     gate["services"]["web"]["gate"] = [{"http": {"port": 9}}]
-    result = lab.run(gate, "health_gate")
+    result = run_module(health_gate.main, gate)
     assert result["reason"] == "gate_timeout"
     assert "refused the connection" in result["answer"]
 
-    gate["services"]["web"]["gate"] = [http(method="POST", body_file="../body")]
-    assert lab.run(gate, "health_gate")["reason"] == "gate_invalid"
-    assert lab.run({**gate, "_ansible_check_mode": True, "services": {}}, "health_gate")["skipped"]
+    assert run_module(health_gate.main, {**gate, "_ansible_check_mode": True})["skipped"]

@@ -43,7 +43,7 @@ GLOBAL = ["docker", "compose", "--ansi", "never", "--progress", "quiet", "--proj
         (logs_argv("a", 20), ["docker", "container", "logs", "--tail", "20", "--", "a"]),
         (
             list_argv("volume", "shop"),
-            ["docker", "volume", "ls", "--quiet", "--filter", "label=com.docker.compose.project=shop"],
+            ["docker", "volume", "ls", "--format", "{{.Name}}", "--filter", "label=com.docker.compose.project=shop"],
         ),
     ],
 )

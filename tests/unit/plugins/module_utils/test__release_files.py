@@ -127,7 +127,7 @@ def test_missing_and_wrong_model_files_are_named(places: files.Places, content: 
         weights = Path(places.models) / "tiny" / "1" / "weights"
         weights.parent.mkdir(parents=True)
         weights.write_bytes(content)
-    found = files.missing_model_files(places, release())
+    found = files.missing_models(places, release())
     assert len(found) == bool(missing)
     assert missing in "".join(found)
 

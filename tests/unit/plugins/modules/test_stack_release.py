@@ -248,7 +248,7 @@ def test_a_refusal_has_its_reason_and_touches_nothing(
         pytest.param(release("none:1"), ["image none:1 is not on this host"], id="an image would be pulled"),
         pytest.param(
             release(models=[{"name": "m", "version": "1", "files": [{"path": "w", "size": 1}]}]),
-            ["/fleet/models/m/1/w is not there"],
+            ["model m/1: /fleet/models/m/1/w is not there"],
             id="a model would be published",
         ),
     ],

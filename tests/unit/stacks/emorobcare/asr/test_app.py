@@ -109,7 +109,9 @@ def test_more_than_a_few_at_a_time_are_told_to_come_back() -> None:
     recogniser = FakeRecogniser(go)
     with TestClient(create_app(lambda: recogniser)) as client, ThreadPoolExecutor(MAX_WAITING) as pool:
         until_loaded(client)
-        first = [pool.submit(client.post, "/transcribe", content=recording(), headers=WAV) for _round in range(MAX_WAITING)]
+        first = [
+            pool.submit(client.post, "/transcribe", content=recording(), headers=WAV) for _round in range(MAX_WAITING)
+        ]
         for _round in range(MAX_WAITING):
             assert recogniser.heard.acquire(timeout=30)
         refused = client.post("/transcribe", content=recording(), headers=WAV)
