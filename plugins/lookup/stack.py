@@ -12,7 +12,7 @@ description:
   - Reads C(stack.yml) and the Compose files of one environment from a stack's folder, checks them against the schema of
     C(stack.yml) and against each other, and returns everything that building and deploying the stack needs.
   - The result depends on nothing but the content of the stack's folder and of the recipes of the base images. So it is
-    the same wherever the stack is checked out, RV(_raw.path) and RV(_raw.images.context) excepted.
+    the same wherever the stack is checked out, RV(_raw[].path) and RV(_raw[].images[].context) excepted.
   - Everything that is wrong is reported at once, with file, line, place, value and what is allowed.
 author:
   - The emorobcare.fleet contributors (@emorobcare)
@@ -93,7 +93,7 @@ _raw:
           type: str
           sample: emorobcare/api
         reference:
-          description: Name and tag; the tag is the beginning of RV(_raw.images.input).
+          description: Name and tag; the tag is the beginning of RV(_raw[].images[].input).
           type: str
         input:
           description: SHA-256 over everything that goes into the image.

@@ -131,28 +131,17 @@ class DockerCli:
         Raises:
             ReleaseError: Docker or its Compose plugin is not there or does not answer.
         """
-        try:
-            done = subprocess.run(
-                argv,
-                env=self._env,
-                cwd="/",  # a compose.yml in our own folder is none of this project's
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=timeout,
-                pass_fds=self._keep_open,
-                check=False,
-            )
-        except FileNotFoundError:
-            raise not_installed() from None
-        except subprocess.TimeoutExpired:
-            raise ReleaseError(
-                f"{' '.join(argv[:3])} gave no answer within {timeout:g} s; the Docker engine hangs or is "
-                "overloaded: see its log (journalctl -u docker)",
-                reason="docker_unavailable",
-            ) from None
-        return checked(Answer(done.returncode, done.stdout, done.stderr))
+        with self._start(argv, subprocess.PIPE, subprocess.PIPE) as process:
+            try:
+                stdout, stderr = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise ReleaseError(
+                    f"{' '.join(argv[:3])} gave no answer within {timeout:g} s; the Docker engine hangs or is "
+                    "overloaded: see its log (journalctl -u docker)",
+                    reason="docker_unavailable",
+                ) from None
+        return checked(Answer(process.returncode, stdout.decode(errors="replace"), stderr.decode(errors="replace")))
 
     def watch(self, argv: t.Sequence[str], timeout: float, glance: t.Callable[[], bool], every: float = 0.5) -> Answer:
         """Run a command that takes its time; stop it when `glance`, called each `every` seconds, says so.
@@ -161,21 +150,25 @@ class DockerCli:
             Its end; with code -1 when it was stopped, by `glance` or because `timeout` (seconds) was over.
         """
         with tempfile.TemporaryFile() as stderr:
-            try:
-                process = subprocess.Popen(
-                    argv,
-                    env=self._env,
-                    cwd="/",
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=stderr,
-                    pass_fds=self._keep_open,
-                )
-            except FileNotFoundError:
-                raise not_installed() from None
-            code = _wait(process, timeout, glance, every)
+            with self._start(argv, subprocess.DEVNULL, stderr) as process:
+                code = _wait(process, timeout, glance, every)
             stderr.seek(0)
-            return checked(Answer(code, "", stderr.read().decode("utf-8", "replace")))
+            return checked(Answer(code, "", stderr.read().decode(errors="replace")))
+
+    def _start(self, argv: t.Sequence[str], stdout: int, stderr: int | t.IO[bytes]) -> subprocess.Popen[bytes]:
+        try:
+            # AnsibleModule.run_command can neither be called from several threads nor watch what it waits for.
+            return subprocess.Popen(  # pylint: disable=ansible-bad-function
+                argv,
+                env=self._env,
+                cwd="/",  # a compose.yml in our own folder is none of this project's
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                pass_fds=self._keep_open,
+            )
+        except FileNotFoundError:
+            raise not_installed() from None
 
 
 def _wait(process: subprocess.Popen[bytes], timeout: float, glance: t.Callable[[], bool], every: float) -> int:

@@ -38,6 +38,7 @@ class Observation:
     """What one check of one container showed in one round; `latency` is in seconds.
 
     `fatal`: waiting cannot mend it. `asked`: False when the container's own state made the question pointless.
+    `cut`: the gate's end cut the answer off, so that it says little about the service.
     """
 
     service: str
@@ -48,6 +49,7 @@ class Observation:
     fatal: bool = False
     asked: bool = True
     latency: float | None = None
+    cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,13 @@ class Decision:
 
 @dataclass(frozen=True)
 class Reply:
-    """A complete HTTP answer, or why there is none; `latency` is in seconds."""
+    """A complete HTTP answer, or why there is none (`cut`: the gate was over); `latency` is in seconds."""
 
     status: int = 0
     body: bytes = b""
     latency: float = 0.0
     error: str = ""
+    cut: bool = False
 
 
 @dataclass
@@ -158,7 +161,7 @@ def judge_reply(
         return Observation(service.name, check.label, container, ok, answer, latency=round(reply.latency, 3))
 
     if reply.error:
-        return Observation(service.name, check.label, container, False, mask(reply.error))
+        return Observation(service.name, check.label, container, False, mask(reply.error), cut=reply.cut)
     said = printable(mask(reply.body.decode("utf-8", "replace")))
     if reply.status != check.status:
         return seen(False, f"status {reply.status}, not {check.status}: {said}")
@@ -180,7 +183,7 @@ def summarise(rounds: t.Sequence[Round]) -> list[CheckRecord]:
             record.attempts += seen.asked
             record.failures += seen.asked and not seen.ok
             record.ok = seen.ok
-            if seen.asked or not record.answer:
+            if (seen.asked and not seen.cut) or not record.answer:
                 record.answer = seen.answer
             if seen.latency is not None:
                 record.latency = seen.latency
@@ -236,10 +239,12 @@ def _streak(rounds: t.Sequence[Round]) -> int:
 
 
 def _last_failure(rounds: t.Sequence[Round]) -> Observation | None:
-    for one in reversed(rounds):
-        failed = [observation for observation in one.observations if not observation.ok]
-        if failed:
-            return next((observation for observation in failed if observation.asked), failed[0])
+    """Return what to show of a gate that never passed: the latest whole answer that was wrong, if there was one."""
+    for also_cut in (False, True):
+        for one in reversed(rounds):
+            failed = [seen for seen in one.observations if not seen.ok and (also_cut or not seen.cut)]
+            if failed:
+                return next((seen for seen in failed if seen.asked), failed[0])
     return None
 
 

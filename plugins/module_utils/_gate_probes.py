@@ -180,7 +180,8 @@ def log_tail(
 
 def send(check: HttpCheck, addresses: t.Sequence[str], body: bytes | None, limit: float) -> Reply:
     """Send a request to the first of the addresses that accepts a connection; read the whole answer."""
-    patience = min(limit, max(_PATIENCE, check.max_latency or 0.0))
+    wanted = max(_PATIENCE, check.max_latency or 0.0)
+    patience, cut = min(limit, wanted), False
     began = time.monotonic()
     error = "the container has no network address that this host can reach"
     for address in addresses:
@@ -190,9 +191,10 @@ def send(check: HttpCheck, addresses: t.Sequence[str], body: bytes | None, limit
             error = f"{address}:{check.port} refused the connection: nothing listens there, or only on loopback"
         except (TimeoutError, socket.timeout):  # two classes before Python 3.10
             error = f"{address}:{check.port} gave no complete answer within {patience:g} s"
+            cut = patience < wanted
         except (OSError, http.client.HTTPException) as exc:
             error = f"{address}:{check.port}: {exc or type(exc).__name__}"
-    return Reply(error=error, latency=time.monotonic() - began)
+    return Reply(error=error, latency=time.monotonic() - began, cut=cut)
 
 
 def _exchange(check: HttpCheck, address: str, body: bytes | None, began: float, patience: float) -> Reply:

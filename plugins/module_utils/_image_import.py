@@ -14,7 +14,6 @@ was followed and the import has ended well. Whatever goes wrong before, old imag
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import subprocess
 import tarfile
@@ -100,7 +99,7 @@ def _run_pipeline(order: Order, scratch: str, log: t.IO[bytes]) -> str:
     try:
         with _debian(order, scratch, log) as debian:
             # Unpacking takes its time, and if this process dies meanwhile no client is there to import nothing.
-            if not t.cast("io.BufferedReader", debian.stdout).peek(1):
+            if not t.cast("t.Any", debian.stdout).peek(1):
                 raise _debian_failure(order, debian, log)
             with _client(order) as client:
                 return _pass_on(order, debian, client, log)

@@ -290,24 +290,32 @@ def _missing_of(places: Places, model: Model) -> str:
 def _acquire(path: str, timeout: float) -> int:
     deadline = time.monotonic() + timeout
     while True:
-        with writing("the lock"):
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _same_file(fd, path):
-                return fd
-            os.close(fd)  # its last holder removed the file
-            continue
-        except BlockingIOError:
-            holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(fd)
+        fd = _try_lock(path)
+        if fd is not None:
+            return fd
         if time.monotonic() >= deadline:
+            holder = (read_file(path) or b"").decode("ascii", "replace").strip() or "unknown"
             raise ReleaseError(
                 f"another run is at work on this stack: process {holder} or a child of it holds {path}, and did for "
                 f"{timeout:g} s. Wait for it to end, or raise lock_timeout",
                 reason="locked",
             )
         time.sleep(_LOCK_POLL)
+
+
+def _try_lock(path: str) -> int | None:
+    """Return a descriptor that holds the lock, None where somebody else does."""
+    while True:
+        with writing("the lock"):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        if _same_file(fd, path):
+            return fd
+        os.close(fd)  # the last holder removed the file: what was locked is no lock any more
 
 
 def _same_file(fd: int, path: str) -> bool:

@@ -245,7 +245,7 @@ def refuse_missing_secrets(places: Places, release: Release, project: Project, p
         if name not in prepared.secrets:
             described = release.secrets[name].get("description")
             raise ReleaseError(
-                f"service {', '.join(services)} needs the secret {name!r}{f' ({described})' if described else ''}, and "
+                f"secret {name!r}{f' ({described})' if described else ''} is wanted by {', '.join(services)}, and "
                 f"this host has none. Set it in fleet_secrets (or compose_deploy_secrets), or put it into the file "
                 f"{os.path.join(places.secrets, name)}; then run the same command again. Nothing was touched",
                 reason="secret_missing",

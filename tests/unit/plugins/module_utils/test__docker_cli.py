@@ -83,6 +83,12 @@ def test_a_command_that_is_not_there_is_told_with_the_way_out() -> None:
     assert caught.value.reason == "docker_unavailable"
 
 
+def test_an_engine_that_hangs_is_not_waited_for_without_end() -> None:
+    with pytest.raises(ReleaseError, match=r"gave no answer within 0.1 s; the Docker engine hangs") as caught:
+        DockerCli(os.environ).ask([sys.executable, "-c", "import time; time.sleep(600)"], timeout=0.1)
+    assert caught.value.reason == "docker_unavailable"
+
+
 def test_children_see_dockers_settings_and_nothing_else_of_ours() -> None:
     cli = DockerCli({**os.environ, "DOCKER_HOST": "unix:///x", "COMPOSE_FILE": "y", "PORT": "1", "LC_ALL": "es"})
     printed = cli.ask([sys.executable, "-c", "import os; print(*sorted(os.environ.items()))"]).stdout

@@ -88,6 +88,15 @@ def test_a_request_that_was_answered_is_blamed_before_one_that_was_not_asked() -
     assert decision.culprit == down
 
 
+def test_an_answer_that_the_end_of_the_gate_cut_off_hides_no_whole_one() -> None:
+    wrong = Observation("asr", "http POST :1/", "c", False, "status 200, but not what is expected")
+    cut = Observation("asr", "http POST :1/", "c", False, "no complete answer within 1 s", cut=True)
+    rounds = [Round(5.0, (wrong,)), Round(10.0, (cut,))]
+    assert decide(GATE, rounds).culprit == wrong
+    assert summarise(rounds)[0].answer == wrong.answer
+    assert decide(GATE, rounds[1:]).culprit == cut
+
+
 def seen(container: Container, service: ServiceGate = WEB, before: int = 0) -> tuple[bool, bool, str]:
     observation = observe_container(GATE, service, container, before)
     return observation.ok, observation.fatal, observation.answer

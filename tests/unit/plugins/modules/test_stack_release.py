@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Answer, checked
+from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Answer, DockerCli, checked
 from ansible_collections.emorobcare.fleet.plugins.modules import stack_release
 
 Result = dict[str, t.Any]
@@ -306,6 +306,21 @@ def test_absent_with_data_removes_everything(run: Run, tmp_path: Path) -> None:
     assert not list((tmp_path / "fleet" / "stacks").iterdir())
     assert not list((tmp_path / "secrets").iterdir())
     assert not run(stack="shop", state="absent", data=True)["changed"]
+
+
+def test_where_there_is_no_docker_at_all_there_is_nothing_to_take_down(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(stack_release, "default_cli", lambda _keep_open: DockerCli({"PATH": "/nothing"}))
+    (tmp_path / "secrets" / "shop").mkdir(parents=True)
+    assert not run(stack="shop", state="absent")["changed"]
+    assert run(stack="shop", state="absent", data=True)["changed"]
+    assert list((tmp_path / "secrets").iterdir()) == []
+
+
+def test_a_stopped_engine_may_still_hold_the_stack_so_absent_refuses(run: Run, engine: Engine) -> None:
+    engine.down = True
+    assert run(stack="shop", state="absent")["reason"] == "docker_unavailable"
 
 
 @pytest.mark.parametrize("name", ["../x", "", "A"])

@@ -55,8 +55,12 @@ def test_silence_is_an_empty_text() -> None:
 def test_a_failing_utterance_is_ended_so_that_the_next_one_can_start(monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = FakeDecoder()
     recogniser = Recogniser(decoder)
+
+    def break_down(_data: bytes) -> None:
+        raise RuntimeError("broken")
+
     with monkeypatch.context() as patch:
-        patch.setattr(decoder, "process_raw", lambda _data: (_none for _none in ()).throw(RuntimeError("broken")))
+        patch.setattr(decoder, "process_raw", break_down)
         with pytest.raises(RuntimeError):
             recogniser.recognise(b"\0" * STEP)
     assert decoder.said[-1] == "end"
