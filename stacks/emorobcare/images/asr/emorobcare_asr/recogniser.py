@@ -69,7 +69,7 @@ def load_recogniser(folder: Path) -> Recogniser:
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing:
         raise ModelError(f"the model in {folder} lacks {', '.join(missing)}")
-    import pocketsphinx  # type: ignore[import-untyped,unused-ignore]
+    import pocketsphinx
 
     # It looks for a default model even when it is given one, and the image leaves out the one in the package.
     os.environ["POCKETSPHINX_PATH"] = str(folder)
