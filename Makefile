@@ -2,13 +2,12 @@
 PORT ?= 8080
 DATA ?= 0
 ENVIRONMENT ?= dev
-TEST ?=
 
 PLAYBOOK = .venv/bin/ansible-playbook
 RUN = .venv/bin/python tests/run.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-all check lint unit faults sanity molecule bench lock clean
+.PHONY: help demo demo-down test check lint unit faults sanity molecule bench lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,9 +20,6 @@ demo-down: .venv/run.stamp ## Remove what demo deployed; its data and models too
 
 test: .venv/test.stamp ## Run everything that CI runs
 	$(RUN) test
-
-test-all: .venv/test.stamp ## Run everything, the long ones too
-	$(RUN) test-all
 
 check: .venv/test.stamp ## Run what needs no Docker: linters, types, documentation, unit tests
 	$(RUN) check
