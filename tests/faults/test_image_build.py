@@ -27,7 +27,7 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._image_input impo
 
 ROOT = Path(__file__).resolve().parents[2]
 ANSIBLE = Path(sys.executable).with_name("ansible-playbook")
-STACK = f"dev-images-{uuid.uuid4().hex[:8]}"
+STACK = f"fleet-test-{uuid.uuid4().hex[:8]}"
 INPUT_LABEL = "org.emorobcare.fleet.input"
 
 # A megabyte of image with a shell for RUN lines, in place of the real bases, which take longer to make.

@@ -5,7 +5,7 @@
 """stack_release and health_gate against a real engine: what goes well, and what must not go worse than said.
 
 The images are made of this machine's own Python, so that neither a registry nor an archive is needed. Whatever a test
-makes is named dev-release-<random> and removed again; the base image stays, as a cache.
+makes is named fleet-test-<random> and removed again; the base image stays, as a cache.
 """
 
 from __future__ import annotations
@@ -113,9 +113,10 @@ def python_tree() -> bytes:
 def base_fixture() -> str:
     """An image with a Python and nothing else."""
     content = hashlib.sha256(Path(PYTHON).read_bytes()).hexdigest()[:12]
-    reference = f"dev-release-base:{content}"
+    reference = f"emorobcare.fleet/test-base:{content}"
     if not docker("image", "ls", "--quiet", reference):
-        docker("image", "import", "--change", "LABEL dev-release=base", "-", reference, content=python_tree())
+        label = "LABEL org.emorobcare.fleet.test=base"
+        docker("image", "import", "--change", label, "-", reference, content=python_tree())
     return reference
 
 
@@ -143,7 +144,7 @@ class Lab:
 
     root: Path
     image: str
-    stack: str = field(default_factory=lambda: f"dev-release-{secrets.token_hex(4)}")
+    stack: str = field(default_factory=lambda: f"fleet-test-{secrets.token_hex(4)}")
 
     @property
     def base(self) -> Path:
@@ -802,7 +803,7 @@ def test_an_image_that_somebody_else_uses_is_kept(lab: Lab) -> None:
     built = f"{lab.stack}/web:1"
     dockerfile = f"FROM {lab.image}\nLABEL org.emorobcare.fleet.stack={lab.stack}\n".encode()
     docker("build", "--quiet", "--tag", built, "-", content=dockerfile)
-    other = docker("create", "--label", "dev-release=other", built, PYTHON)
+    other = docker("create", "--label", "org.emorobcare.fleet.test=other", built, PYTHON)
     try:
         lab.deploy(lab.release({"web": server(built)}))
         lab.deploy({"stack": lab.stack, "state": "absent"})
