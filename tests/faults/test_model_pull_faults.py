@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -295,7 +296,7 @@ def test_killed_at_any_step_a_publication_is_nothing_or_whole_and_the_next_run_f
     while killed:
         step += 1
         root = tmp_path / f"root{step}"
-        killed = killed_at(step, lambda root=root: medium.publish(root))  # type: ignore[misc]
+        killed = killed_at(step, functools.partial(medium.publish, root))
         if version_of(root).exists():
             assert contents(version_of(root)) == medium.contents, f"killed at step {step}"
         medium.publish(root)
@@ -314,7 +315,7 @@ def test_killed_at_any_step_a_removal_is_nothing_or_all_and_the_next_run_finishe
         step += 1
         root = tmp_path / f"root{step}"
         medium.publish(root)
-        killed = killed_at(step, lambda root=root: medium.remove(root))  # type: ignore[misc]
+        killed = killed_at(step, functools.partial(medium.remove, root))
         if version_of(root).exists():
             assert contents(version_of(root)) == medium.contents, f"killed at step {step}"
         medium.remove(root)
@@ -335,7 +336,7 @@ def test_killed_at_any_step_a_repair_goes_on_in_the_next_run(medium: Medium, tmp
         (published / "model.bin").write_bytes(b"rot" * 10)
         (published / "more" / "vocab.txt").unlink()
         (published / "stranger").write_bytes(b"?")
-        killed = killed_at(step, lambda root=root: medium.publish(root))  # type: ignore[misc]
+        killed = killed_at(step, functools.partial(medium.publish, root))
         medium.publish(root)
         assert contents(published) == medium.contents, f"killed at step {step}"
         assert not medium.publish(root).plan.changed
