@@ -129,7 +129,10 @@ _raw:
           description: The recipe.
           type: dict
     models:
-      description: Models with C(name), C(version) and C(files) of C(path), C(sha256), C(size) and C(source).
+      description:
+        - Models with C(name), C(version) and C(files).
+        - A file has C(path), C(sha256), C(size) (bytes, or a rough figure as it was written, or null), C(sources) in
+          the order to try, and C(required).
       type: list
       elements: dict
     parameters:

@@ -15,12 +15,15 @@ Reason = t.Literal[
     "unsafe_path",  # a symlink or a file stands where a folder of the store belongs
     "immutable",  # the version is published with other content
     "foreign",  # the version's folder was not made by this collection
+    "in_use",  # a release on the host uses the version, or it cannot be told whether one does
     "no_space",
+    "no_size",  # neither the pins nor a source say how big the file is, so room for it cannot be assured
     "read_only",
     "locked",  # another run holds the store for longer than the task waits
     "digest_mismatch",
     "size_mismatch",
     "truncated",
+    "stalled",  # the connection brought nothing for as long as the task waits
     "unavailable",  # the source cannot be reached, or does not have the file
     "pip_missing",
     "io_error",

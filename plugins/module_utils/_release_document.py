@@ -14,7 +14,8 @@ Version 1 (keys of the document, all required):
     compose      Compose files in the order of merging, by their path in `files`
     files        {path: SHA-256}: everything that the release's folder holds besides release.json and models/
     images       {service: {reference, input}}: what is built; every other image is pulled
-    models       [{name, version, files: [{path, sha256, size}]}]
+    models       [{name, version, files: [{path, sha256, size, required}]}]; without size (bytes) where none is pinned,
+                 without required where it is true
     services     {name: {lifecycle, url, gate}}
     parameters   {NAME: {type, default, choices, description}}
     secrets      {name: {description}}
@@ -50,12 +51,24 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
+class ModelFile:
+    """What a file of a model must be. `size` is in bytes, None when only the digest is pinned.
+
+    One that is not `required` may be missing.
+    """
+
+    sha256: str
+    size: int | None = None
+    required: bool = True
+
+
+@dataclass(frozen=True)
 class Model:
-    """One version of a model: the size in bytes of each of its files, by path."""
+    """One version of a model: its files by path."""
 
     name: str
     version: str
-    sizes: t.Mapping[str, int]
+    files: t.Mapping[str, ModelFile]
 
     @property
     def folder(self) -> str:
@@ -206,7 +219,16 @@ def _model(data: t.Any, release: str) -> Model:
     for key, part in (("name", name), ("version", version)):
         if not _PART.fullmatch(part):
             raise _bad(release, f"models.{key}", part, "letters, digits, dots, dashes and underscores")
-    return Model(name, version, {_safe_path(item["path"], release): int(item["size"]) for item in data["files"]})
+    return Model(
+        name, version, {_safe_path(item["path"], release): _model_file(item, release) for item in data["files"]}
+    )
+
+
+def _model_file(data: t.Mapping[str, t.Any], release: str) -> ModelFile:
+    sha256, size = data["sha256"], data.get("size")
+    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+        raise _bad(release, "models.files.sha256", sha256, "64 lower-case hex digits")
+    return ModelFile(sha256, None if size is None else int(size), bool(data.get("required", True)))
 
 
 def _own_path(path: str, release: str) -> str:

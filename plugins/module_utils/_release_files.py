@@ -273,18 +273,29 @@ def has_data(places: Places) -> bool:
 
 def _missing_of(places: Places, model: Model) -> str:
     """Return what is missing of a model, empty when it is whole."""
+    pins = _recorded_pins(places, model) if any(file.size is None for file in model.files.values()) else {}
     faults = []
-    for path, size in sorted(model.sizes.items()):
+    for path, wanted in sorted(model.files.items()):
         file = os.path.join(places.models, model.folder, path)
         try:
             actual = os.stat(file).st_size
         except OSError:
-            faults.append(f"{file} is not there")
+            faults += [f"{file} is not there"] if wanted.required else []
             continue
-        if actual != size:
-            faults.append(f"{file} has {actual} bytes, not {size}")
+        if wanted.size is None and pins.get(path) != wanted.sha256:
+            faults.append(f"{file} was not published with sha256 {wanted.sha256}")
+        elif wanted.size is not None and actual != wanted.size:
+            faults.append(f"{file} has {actual} bytes, not {wanted.size}")
     more = f" (and {len(faults) - 1} more of its files)" if len(faults) > 1 else ""
     return f"model {model.folder}: {faults[0]}{more}" if faults else ""
+
+
+def _recorded_pins(places: Places, model: Model) -> t.Mapping[str, str]:
+    """Return the digest of each file as it was published; nothing where that is not on record."""
+    # Here and not above: most releases pin sizes, and do not need the store.
+    from ansible_collections.emorobcare.fleet.plugins.module_utils._store_content import Store
+
+    return Store(places.root).read_record(model.name, model.version) or {}
 
 
 def _acquire(path: str, timeout: float) -> int:

@@ -6,11 +6,15 @@
 
 """The host store: verified content by digest, and the notes about it.
 
-Layout below the root (format 1):
+Layout below the root (format 2; format 1 had neither logs nor chunks):
 
     store/sha256/<digest>              content, mode 0444, linked into each version that has it
-    store/partial/                     what is being received; emptied by the next run that writes
-    store/staging/                     folders about to be renamed into models/, or renamed out of it; likewise
+    store/chunks/<digest>              {"schema": 1, "size": n, "chunk": n, "states": […]}: for content of more than one
+                                       chunk, the SHA-256 chain value after each of its chunks but the last
+    store/partial/<digest>.part, .log  what is being received; an interrupted run's are gone on with by the next
+    store/staging/                     folders about to be renamed into models/, or renamed out of it; emptied by the
+                                       next run that writes
+    store/progress/                    how far tasks are that are at work, for who watches them
     store/versions/<name>@<version>.json   {"schema": 1, "files": {path: sha256}}: written before the version appears
     store/stamps.json                  {"schema": 1, "stamps": {sha256: [inode, size, mtime_ns, ctime_ns]}}
     store/lock                         held (flock) by the run that writes
@@ -25,22 +29,29 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
+import time
 import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import ModelError
-from ansible_collections.emorobcare.fleet.plugins.module_utils._model_plan import Space
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_ranges import CHUNK
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_space import Space
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import (
     locked,
     make_dirs,
     read_json,
     remove,
     sync_dir,
+    sync_file_system,
     write_json,
 )
 
 _SCHEMA = 1
+_STATE = re.compile(r"[0-9a-f]{64}")
+_KEEP_PARTIAL = 30 * 86400  # seconds
+_KEEP_PROGRESS = 3600  # seconds
 
 
 @dataclass(frozen=True)
@@ -70,7 +81,9 @@ class Store:
         self.partial = os.path.join(root, "store", "partial")
         self.staging = os.path.join(root, "store", "staging")
         self.versions = os.path.join(root, "store", "versions")
+        self.chunks = os.path.join(root, "store", "chunks")
         self.models = os.path.join(root, "models")
+        self.progress = os.path.join(root, "store", "progress")
         self._stamps = os.path.join(root, "store", "stamps.json")
         self._lock = os.path.join(root, "store", "lock")
 
@@ -79,6 +92,9 @@ class Store:
 
     def part(self, digest: str) -> str:
         return os.path.join(self.partial, f"{digest}.part")
+
+    def log(self, digest: str) -> str:
+        return os.path.join(self.partial, f"{digest}.log")
 
     def version(self, name: str, version: str) -> str:
         return os.path.join(self.models, name, version)
@@ -93,7 +109,7 @@ class Store:
             ModelError: with reason `unsafe_path`.
         """
         folders = [self.root, os.path.dirname(self.blobs), self.blobs, self.partial, self.staging, self.versions]
-        folders += [self.models, os.path.join(self.models, name), self.version(name, version)]
+        folders += [self.chunks, self.models, os.path.join(self.models, name), self.version(name, version)]
         devices: dict[int, str] = {}
         for folder in folders:
             status = lstat(folder)
@@ -113,11 +129,20 @@ class Store:
                 reason="unsafe_path",
             )
 
-    def space(self) -> Space:
-        """Return the room on the file system of the root, what the next run clears away counted in."""
+    def space(self, digests: t.Iterable[str], held: t.Mapping[str, int]) -> Space:
+        """Return the room on the file system of the root, with what the next run clears away.
+
+        What is reserved for the contents `digests` is theirs, except for the bytes (`held`) that are in it already.
+        """
         place = self.existing()
         status = os.statvfs(place)
-        available = status.f_bavail * status.f_frsize + sum(_tree_bytes(f) for f in (self.partial, self.staging))
+        leftovers = self._leftovers()
+        available = status.f_bavail * status.f_frsize + _tree_bytes(self.staging)
+        available += sum(_tree_bytes(os.path.join(self.partial, name)) for name in leftovers)
+        for digest in digests:
+            part = lstat(self.part(digest))
+            if part is not None and f"{digest}.part" not in leftovers:
+                available += max(part.st_blocks * 512 - held.get(digest, 0), 0)
         mount = place
         while not os.path.ismount(mount):
             mount = os.path.dirname(mount)
@@ -134,15 +159,42 @@ class Store:
     @contextlib.contextmanager
     def locked(self, timeout: float) -> t.Iterator[None]:
         """Hold the store for writing: its folders exist and nothing of an interrupted run is left in them."""
-        for folder in (self.blobs, self.versions, self.models):
+        for folder in (self.blobs, self.versions, self.chunks, self.models):
             make_dirs(folder)
         for folder in (self.partial, self.staging):
             make_dirs(folder, 0o700)
         with locked(self._lock, timeout):
-            for folder in (self.partial, self.staging):
-                for name in os.listdir(folder):
-                    remove(os.path.join(folder, name))
+            for name in os.listdir(self.staging):
+                remove(os.path.join(self.staging, name))
+            self._clear_partial()
+            self._clear_progress()
             yield
+
+    def _clear_partial(self) -> None:
+        for name in self._leftovers():
+            remove(os.path.join(self.partial, name))
+
+    def _leftovers(self) -> set[str]:
+        """Return what no run will go on with: scratch files, halves, and what nobody has asked for in a long time."""
+        names = set(_names(self.partial))
+        oldest = time.time() - _KEEP_PARTIAL
+        kept = set()
+        for name in names:
+            digest, _dot, kind = name.rpartition(".")
+            pair = {f"{digest}.part", f"{digest}.log"}
+            log = lstat(self.log(digest)) if kind == "log" and pair <= names else None
+            if log is not None and log.st_mtime >= oldest:
+                kept |= pair
+        return names - kept
+
+    def _clear_progress(self) -> None:
+        """Remove what tasks that were killed have left; those at work write every second."""
+        oldest = time.time() - _KEEP_PROGRESS
+        for name in _names(self.progress):
+            path = os.path.join(self.progress, name)
+            status = lstat(path)
+            if status is not None and status.st_mtime < oldest:
+                remove(path)
 
     def read_record(self, name: str, version: str) -> dict[str, str] | None:
         """Return path to digest as recorded at publication; None without a record that can be read."""
@@ -173,6 +225,40 @@ class Store:
     def write_stamps(self, stamps: t.Mapping[str, Stamp]) -> None:
         numbers = {digest: [s.inode, s.size, s.mtime, s.ctime] for digest, s in stamps.items()}
         write_json(self._stamps, {"schema": _SCHEMA, "stamps": numbers})
+
+    def read_states(self, digest: str, size: int) -> list[str]:
+        """Return the chain value after each chunk of content but the last; nothing if they are not on record."""
+        document = read_json(os.path.join(self.chunks, digest))
+        if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
+            return []
+        states = document.get("states")
+        if (document.get("size"), document.get("chunk")) != (size, CHUNK) or not isinstance(states, list):
+            return []
+        return states if all(isinstance(state, str) and _STATE.fullmatch(state) for state in states) else []
+
+    def write_states(self, digest: str, size: int, states: t.Sequence[str]) -> None:
+        document = {"schema": _SCHEMA, "size": size, "chunk": CHUNK, "states": list(states)}
+        write_json(os.path.join(self.chunks, digest), document)
+
+    def put_small(self, digest: str, data: memoryview) -> Stamp:
+        """Write verified content; return its stamp. It is durable after `sync`: nothing may claim it before."""
+        part = os.path.join(self.partial, f"{digest}.small")
+        try:
+            stamp = _write_file(part, data)
+            os.rename(part, self.blob(digest))
+        except BaseException:
+            remove(part)
+            raise
+        return stamp
+
+    def sync(self) -> None:
+        """Make all content durable that was put into the store."""
+        sync_file_system(self.blobs)
+
+    def forget(self, digest: str) -> None:
+        """Remove content and what is known of it; the content last, so that what is interrupted is found again."""
+        remove(os.path.join(self.chunks, digest))
+        remove(self.blob(digest))
 
     def link(self, digest: str, path: str) -> None:
         """Make a hard link to content at `path`, where nothing is."""
@@ -205,6 +291,17 @@ class Store:
         sync_dir(self.blobs)
 
 
+def _write_file(path: str, data: memoryview) -> Stamp:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o444)
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+        os.fchmod(fd, 0o444)  # what open gives is subject to the umask
+        return Stamp.of(os.fstat(fd))
+    finally:
+        os.close(fd)
+
+
 def lstat(path: str) -> os.stat_result | None:
     """Return the status of what is at a path, links not followed; None when nothing is."""
     try:
@@ -220,12 +317,8 @@ def _names(folder: str) -> list[str]:
         return []
 
 
-def _tree_bytes(folder: str) -> int:
-    """Bytes on disk of the files in a folder that have no other link (removing those frees nothing)."""
-    total = 0
-    for parent, _folders, files in os.walk(folder):
-        for name in files:
-            status = lstat(os.path.join(parent, name))
-            if status is not None and status.st_nlink == 1:
-                total += status.st_blocks * 512
-    return total
+def _tree_bytes(place: str) -> int:
+    """Bytes on disk of a file, or of those in a folder, that have no other link (removing those frees nothing)."""
+    paths = [place, *(os.path.join(parent, name) for parent, _folders, names in os.walk(place) for name in names)]
+    statuses = [status for status in map(lstat, paths) if status is not None]
+    return sum(one.st_blocks * 512 for one in statuses if one.st_nlink == 1 and not stat.S_ISDIR(one.st_mode))

@@ -17,7 +17,13 @@ from dataclasses import dataclass
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import digest
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._compose_file import Parts, attribute, last, merged
-from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_model import Model, Stack, plain, plain_parameter
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_model import (
+    Model,
+    ModelFile,
+    Stack,
+    plain,
+    plain_parameter,
+)
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._variables import escape
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._yaml_file import Document
 
@@ -101,11 +107,17 @@ def _is_external(parts: Parts) -> bool:
 
 
 def _pinned(model: Model) -> dict[str, t.Any]:
-    """Return a model without its sources: where bytes come from is not what they are."""
-    data: dict[str, t.Any] = plain(model)
-    for file in data["files"]:
-        del file["source"]
-    return data
+    """Return a model without its sources (where bytes come from is not what they are) and without rough sizes."""
+    return {"name": model.name, "version": model.version, "files": [_pinned_file(file) for file in model.files]}
+
+
+def _pinned_file(file: ModelFile) -> dict[str, t.Any]:
+    pin: dict[str, t.Any] = {"path": file.path, "sha256": file.sha256}
+    if isinstance(file.size, int):
+        pin["size"] = file.size
+    if not file.required:
+        pin["required"] = False
+    return pin
 
 
 def _yaml(tree: t.Mapping[str, t.Any], depth: int) -> t.Iterator[str]:

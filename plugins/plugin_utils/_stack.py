@@ -17,6 +17,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._bases import BaseSource
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._compose_checks import compose_problems
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._compose_file import merged, parse_compose
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._model_manifest import model_list, parse_manifest
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._release import (
     COMPOSE_RELEASE,
     BuiltImage,
@@ -27,6 +28,7 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._release_files im
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_error import (
     Problem,
     StackFileError,
+    show,
     shown,
     unknown,
 )
@@ -59,7 +61,7 @@ def load_stack(
     stack_file = _read_stack_file(folder)
     compose, others = _read_compose_files(folder, environment)
     documents = list(compose.values())
-    stack = make_stack(stack_file.data)
+    stack = make_stack({**stack_file.data, "models": _read_models(folder, stack_file)})
     services = merged(documents, "services")
     problems = [*relation_problems(stack_file), *compose_problems(stack_file, stack, documents, others)]
     carried, file_problems = release_files(folder, stack_file, documents)
@@ -93,6 +95,22 @@ def _read_stack_file(folder: pathlib.Path) -> Document:
     if problems:
         raise StackFileError(problems)
     return document
+
+
+def _read_models(folder: pathlib.Path, stack_file: Document) -> list[dict[str, t.Any]]:
+    """Return the models in the list form, from a file of their own if that is what stack.yml names."""
+    models = stack_file.data.get("models", [])
+    if not isinstance(models, str):
+        return model_list(models)
+    path = folder / models
+    fault = ""
+    if not path.resolve().is_relative_to(folder.resolve()):
+        fault = "leads out of the stack's folder"
+    elif not path.is_file():
+        fault = "is no file in the stack's folder; give a list, a mapping, or the path of a JSON or YAML file"
+    if fault:
+        raise StackFileError([stack_file.problem(("models",), f"{show(models)} {fault}")])
+    return model_list(parse_manifest(shown(path), path.read_bytes(), one_version=True).data)
 
 
 def _read(path: pathlib.Path) -> bytes:

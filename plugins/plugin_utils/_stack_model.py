@@ -33,12 +33,16 @@ class Image:
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One file of a model; size is in bytes."""
+    """One file of a model, and its sources in the order to try.
+
+    The size is in bytes, or a rough figure as it was written ("14GB"), or None where nothing is known.
+    """
 
     path: str
     sha256: str
-    size: int
-    source: str
+    size: int | str | None
+    sources: tuple[str, ...]
+    required: bool
 
 
 @dataclass(frozen=True)
@@ -122,16 +126,21 @@ class Stack:
 
 
 def make_stack(data: t.Mapping[str, t.Any]) -> Stack:
-    """Normalise the data of a stack file that the schema let through."""
+    """Normalise the data of a stack file that the schema let through, with its models in the list form."""
     return Stack(
         name=data["name"],
         images=tuple(_image(name, image) for name, image in sorted(data.get("images", {}).items())),
-        models=tuple(sorted(map(_model, data.get("models", [])), key=lambda model: (model.name, model.version))),
+        models=make_models(data.get("models", [])),
         parameters={name: _parameter(item) for name, item in data.get("parameters", {}).items()},
         secrets={name: Secret(item.get("description", "")) for name, item in data.get("secrets", {}).items()},
         services={name: _service(item) for name, item in data["services"].items()},
         rollout=_rollout(data.get("rollout", {})),
     )
+
+
+def make_models(models: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[Model, ...]:
+    """Normalise models in the list form that the schema let through."""
+    return tuple(sorted(map(_model, models), key=lambda model: (model.name, model.version)))
 
 
 def plain(value: t.Any) -> t.Any:
@@ -163,8 +172,20 @@ def _image(service: str, data: t.Mapping[str, t.Any]) -> Image:
 
 
 def _model(data: t.Mapping[str, t.Any]) -> Model:
-    files = (ModelFile(item["path"], item["sha256"], item["size"], item["source"]) for item in data["files"])
-    return Model(data["name"], data["version"], tuple(sorted(files, key=lambda item: item.path)))
+    files = sorted(map(_model_file, data["files"]), key=lambda item: item.path)
+    return Model(data["name"], data["version"], tuple(files))
+
+
+def _model_file(data: t.Mapping[str, t.Any]) -> ModelFile:
+    size = data.get("size")
+    source = (data["source"],) if "source" in data else ()
+    return ModelFile(
+        path=data["path"],
+        sha256=data["sha256"].removeprefix("sha256:"),
+        size=int(size) if isinstance(size, str) and size.isdigit() else size,
+        sources=(*source, *data.get("sources", ())),
+        required=data.get("required", True),
+    )
 
 
 def _parameter(data: t.Mapping[str, t.Any]) -> Parameter:

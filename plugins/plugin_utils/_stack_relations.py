@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import ModelError
-from ansible_collections.emorobcare.fleet.plugins.module_utils._model_wanted import parse_wanted
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._model_manifest import model_findings
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_error import (
     KeyPath,
     Problem,
@@ -50,7 +49,9 @@ def relation_problems(document: Document) -> list[Problem]:
     for name in data.get("images", {}):
         if name not in data["services"]:
             findings.append((("images", name), unknown("service", name, data["services"], "Services")))
-    findings += _model_findings(data.get("models", []))
+    models = data.get("models", [])
+    if not isinstance(models, str):  # a file of its own, which is checked when it is read
+        findings += [(("models", *at), message) for at, message in model_findings(models, one_version=True)]
     for name, service in data["services"].items():
         findings += _service_findings(("services", name), service, data.get("parameters", {}))
     return [document.problem(path, message) for path, message in findings]
@@ -75,22 +76,6 @@ def _parameter_findings(path: KeyPath, parameter: t.Mapping[str, t.Any]) -> t.It
         yield (*path, "default"), f"{show(default)} has characters that an environment file cannot hold"
     elif choices and default not in choices:
         yield (*path, "default"), f"{show(default)} is not among the choices: {one_of(map(str, choices))}"
-
-
-def _model_findings(models: t.Sequence[t.Mapping[str, t.Any]]) -> t.Iterator[Finding]:
-    names: set[str] = set()
-    for index, model in enumerate(models):
-        if model["name"] in names:
-            # One version only: a release's folder holds it as models/<name>.
-            yield (
-                ("models", index, "name"),
-                f"model {model['name']!r} is already there; a stack pins one version of a model",
-            )
-        names.add(model["name"])
-        try:
-            parse_wanted({**model, "state": "present"})
-        except ModelError as exc:
-            yield ("models", index), str(exc)
 
 
 def _service_findings(

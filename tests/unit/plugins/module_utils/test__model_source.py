@@ -8,8 +8,11 @@ import pytest
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import ModelError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_source import (
+    DepotSource,
     FileSource,
     HttpSource,
+    HubSource,
+    OciSource,
     PipSource,
     check_path,
     parse_source,
@@ -17,7 +20,23 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._model_source imp
     redact_url,
 )
 
+DIGEST = "sha256:" + "a" * 64
+
 GOOD = [
+    pytest.param("hf://org/repo@main/m.bin", HubSource("org/repo", "main", "m.bin"), id="hub"),
+    pytest.param(
+        "hf://gpt2@607a30d/a b/ñ#1.bin", HubSource("gpt2", "607a30d", "a b/ñ#1.bin"), id="hub, no organisation"
+    ),
+    pytest.param("HF://o/r@refs%2Fpr%2F1/d/m", HubSource("o/r", "refs/pr/1", "d/m"), id="hub, a slash in the revision"),
+    pytest.param("hf://o/r@v1.0/a@b", HubSource("o/r", "v1.0", "a@b"), id="hub, an @ in the path"),
+    pytest.param(f"oci://r.org/a/b@{DIGEST}", OciSource("r.org", "a/b", DIGEST), id="oci, a blob"),
+    pytest.param(
+        f"oci://R.org:5000/a@{DIGEST}!/d/m", OciSource("r.org:5000", "a", DIGEST, "d/m"), id="oci, port, path"
+    ),
+    pytest.param(f"oci://[::1]:5000/a@{DIGEST}", OciSource("[::1]:5000", "a", DIGEST), id="oci, IPv6"),
+    pytest.param("depot:///media/stick!/speech", DepotSource("/media/stick", "speech"), id="depot"),
+    pytest.param("depot:///m%20n/!/a/b:1!/d/m", DepotSource("/m n", "a/b:1", "d/m"), id="depot, tag and path"),
+    pytest.param(f"depot://localhost/m!/{DIGEST}", DepotSource("/m", DIGEST), id="depot, digest"),
     pytest.param("file:///media/stick/m.bin", FileSource("/media/stick/m.bin"), id="file"),
     pytest.param("file://localhost/m%20n.bin", FileSource("/m n.bin"), id="file, host and percent"),
     pytest.param("FILE:///m", FileSource("/m"), id="scheme in capitals"),
@@ -43,6 +62,29 @@ BAD = [
     pytest.param("", "no scheme that is known", id="empty"),
     pytest.param("/m.bin", "no scheme that is known", id="a path"),
     pytest.param("ftp://h/m", "no scheme that is known", id="ftp"),
+    pytest.param("hf://org/repo/m.bin", "names no revision; it must be hf://", id="hub, no revision"),
+    pytest.param("hf://org/repo@main", "no revision and path after the '@'", id="hub, no path"),
+    pytest.param("hf://org/repo@/m.bin", "no revision and path after the '@'", id="hub, empty revision"),
+    pytest.param("hf://org/repo@../m.bin", "no revision and path after the '@'", id="hub, revision climbs"),
+    pytest.param("hf://datasets/org/repo@main/m", "no repository of models", id="hub, a data set"),
+    pytest.param("hf://@main/m", "no repository of models", id="hub, no repository"),
+    pytest.param("hf://o/r@main/../m", "climbs out", id="hub, path climbs"),
+    pytest.param(f"oci://r.org@{DIGEST}", "must not hold credentials", id="oci, no repository"),
+    pytest.param("oci://r.org", "names no registry", id="oci, registry alone"),
+    pytest.param("oci://r.org/a:1", "a tag, which can move", id="oci, a tag"),
+    pytest.param(f"oci://r.org/a:1@{DIGEST}", "a tag, which can move", id="oci, tag and digest"),
+    pytest.param("oci://r.org/a", "no digest after '@'", id="oci, no digest"),
+    pytest.param("oci://r.org/a@sha512:00", "no digest after '@'", id="oci, another digest"),
+    pytest.param(f"oci://r.org/A@{DIGEST}", "names no repository", id="oci, capitals"),
+    pytest.param(f"oci://r.org/a@{DIGEST}!/", "is empty", id="oci, empty path"),
+    pytest.param("depot://stick!/speech", "depot:///absolute/folder", id="depot, relative"),
+    pytest.param("depot://server/m!/speech", "depot:///absolute/folder", id="depot, other host"),
+    pytest.param("depot:///media/stick", "depot:///absolute/folder", id="depot, no name"),
+    pytest.param("depot:///!/speech", "depot:///absolute/folder", id="depot, the root"),
+    pytest.param("depot:///m!/a b", "names nothing in the depot", id="depot, no reference"),
+    pytest.param("depot:///m!/sha256:00", "names nothing in the depot", id="depot, short digest"),
+    pytest.param("depot:///m!/a!/../b", "climbs out", id="depot, path climbs"),
+    pytest.param("depot:///m%00!/a", "NUL", id="depot, NUL"),
     pytest.param("https:///m", "not a URL with a host", id="no host"),
     pytest.param("https://h:port/m", "not a URL with a host", id="bad port"),
     pytest.param("https://[h/m", "not a URL with a host", id="open bracket"),
@@ -76,6 +118,9 @@ def test_a_source_that_fits_no_scheme_is_refused_with_the_option(text: str, says
         "https://me:hun/ter2@h/m",
         "https://me:hunter2@h/a b",
         "sftp://me:hunter2@h/m?token=hunter2",
+        f"oci://me:hunter2@r.org/a@{DIGEST}",
+        "hf://me:hunter2@org/repo@main/m",
+        "hf://hf_huntinghuntinghunting12@main/m",
     ],
 )
 def test_a_refusal_shows_no_credentials(text: str) -> None:
@@ -95,6 +140,10 @@ def test_the_representation_of_a_source_shows_no_credentials() -> None:
         ("https://h/m", "https://h/m"),
         ("https://token@h/m", "https://***@h/m"),
         ("hf://org/model@rev/m.bin", "hf://org/model@rev/m.bin"),
+        ("hf://model@rev/m.bin", "hf://model@rev/m.bin"),
+        ("hf://me:hunter2@org/m", "hf://***@org/m"),
+        ("oci://me:hunter2@r.org/a", "oci://***@r.org/a"),
+        ("depot:///a/b!/c", "depot:///a/b!/c"),
         ("https://h/m?a=b&a=c", "https://h/m?a=***&a=***"),
         ("https://h/m?token", "https://h/m?***"),
         ("file:///a/b", "file:///a/b"),
@@ -104,6 +153,22 @@ def test_the_representation_of_a_source_shows_no_credentials() -> None:
 )
 def test_a_url_is_shown_without_credentials(url: str, shown: str) -> None:
     assert redact_url(url) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hf://o/r@refs%2Fpr%2F1/d/m",
+        f"oci://r.org:5000/a/b@{DIGEST}!/d/m",
+        f"oci://r.org/a@{DIGEST}",
+        "depot:///m!/a:1!/d/m",
+        "depot:///m!/a",
+        "file:///a/b",
+        "pip://a==1!/m",
+    ],
+)
+def test_a_source_is_shown_as_it_was_written(text: str) -> None:
+    assert parse_source(text, "files: m").shown == text == redact_url(text)
 
 
 def test_urls_in_a_text_are_shown_without_credentials() -> None:
@@ -145,3 +210,20 @@ def test_files_of_one_wheel_have_one_origin_however_its_name_is_spelt() -> None:
         parse_source(text, "files: m") for text in ("pip://A_b==1!/m", "pip://a-B==1!/n", "pip://a-b==2!/m")
     )
     assert one.origin == two.origin != other.origin
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "same"),
+    [
+        ("http://a/m", "https://b/n", True),
+        ("hf://a/b@1/m", "hf://c@2/n", True),
+        (f"oci://r.org/a@{DIGEST}", f"oci://R.org/b@{DIGEST}!/m", True),
+        (f"oci://r.org/a@{DIGEST}", f"oci://r.org:5000/a@{DIGEST}", False),
+        ("depot:///m!/a", "depot:///m/!/b", True),
+        ("depot:///m!/a", "depot:///n!/a", False),
+        ("file:///m", "depot:///m!/a", False),
+    ],
+)
+def test_what_one_origin_serves_has_one_origin(one: str, two: str, same: bool) -> None:
+    first, second = (parse_source(text, "files: m") for text in (one, two))
+    assert (first.origin == second.origin) is same

@@ -20,11 +20,11 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_compose 
     secrets_in_use,
     warnings,
 )
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import Model
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import Model, ModelFile
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 
 PLACES = Places("/f/stacks/shop/releases/r1", "/f/models", "/etc/s/shop")
-MODELS = (Model("tiny", "1", {"weights": 3}), Model("big", "2", {}))
+MODELS = (Model("tiny", "1", {"weights": ModelFile("0" * 64, 3)}), Model("big", "2", {}))
 
 
 def project(**services: t.Any) -> Project:

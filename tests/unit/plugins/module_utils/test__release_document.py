@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import ServiceGate
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import (
+    ModelFile,
     canonical,
     decode_files,
     digest,
@@ -52,10 +53,23 @@ def test_a_document_is_read_and_its_id_is_its_digest() -> None:
     assert (release.stack, release.environment, release.compose) == ("shop", "dev", ("compose.yml",))
     assert release.built == {"web": "shop/web:1"}
     assert release.models[0].folder == "m/1"
-    assert release.models[0].sizes == {"a/b": 3}
+    assert release.models[0].files == {"a/b": ModelFile("0" * 64, 3)}
     assert release.urls == {"web": "http://x"}
     assert release.lifecycles == {"load": "job", "web": "stateless"}
     assert (release.gate.success_threshold, release.gate.timeout) == (3, 120.0)
+
+
+@pytest.mark.parametrize(
+    ("pin", "file"),
+    [
+        ({"size": 0}, ModelFile("0" * 64, 0)),
+        ({}, ModelFile("0" * 64, None)),
+        ({"required": False}, ModelFile("0" * 64, None, required=False)),
+    ],
+)
+def test_a_models_file_may_have_no_size_and_need_not_be_required(pin: dict[str, t.Any], file: ModelFile) -> None:
+    models = [{"name": "m", "version": "1", "files": [{"path": "a", "sha256": "0" * 64, **pin}]}]
+    assert parse_document(document(models=models)).models[0].files == {"a": file}
 
 
 def test_the_id_depends_on_content_and_not_on_the_order_of_keys() -> None:
@@ -82,6 +96,11 @@ WRONG = [
     pytest.param({"files": {"release.json": ""}}, "the folder's own", id="the document itself"),
     pytest.param({"models": [{"name": "..", "version": "1", "files": []}]}, "models.name: '..'", id="model"),
     pytest.param({"models": [{"name": "m", "version": "a/b", "files": []}]}, "models.version", id="model version"),
+    pytest.param(
+        {"models": [{"name": "m", "version": "1", "files": [{"path": "a", "sha256": "0"}]}]},
+        "models.files.sha256: '0'",
+        id="digest of a model's file",
+    ),
     pytest.param({"rollout": {}}, "success_threshold: None .* a int", id="no threshold"),
     pytest.param({"rollout": {"success_threshold": 1, "gate_timeout": "2m"}}, "gate_timeout: '2m'", id="text"),
     pytest.param({"services": {"web": None}}, "the release document is none", id="something else altogether"),

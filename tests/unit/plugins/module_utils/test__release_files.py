@@ -20,6 +20,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import Commit, Journal
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import Identity
+from ansible_collections.emorobcare.fleet.plugins.module_utils._store_content import Store
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import make_dirs
 
 CONTENTS = {"compose.yml": b"services: {}\n", "gate/x": b"x"}
@@ -39,7 +40,7 @@ def release(**changes: t.Any) -> Release:
             "compose": ["compose.yml"],
             "files": {path: digest(content) for path, content in CONTENTS.items()},
             "images": {},
-            "models": [{"name": "tiny", "version": "1", "files": [{"path": "weights", "size": 3}]}],
+            "models": [{"name": "tiny", "version": "1", "files": [{"path": "weights", "sha256": "0" * 64, "size": 3}]}],
             "services": {},
             "parameters": {},
             "secrets": {},
@@ -206,3 +207,38 @@ def test_all_data_goes_when_asked_and_only_the_stacks_own(places: files.Places) 
     files.remove_data(places)
     assert not files.has_data(places)
     assert files.has_data(other)
+
+
+PINS = {"weights": "0" * 64}
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "recorded", "missing"),
+    [
+        pytest.param({}, b"12345", PINS, [], id="published as pinned"),
+        pytest.param({}, b"12345", {"weights": "2" * 64}, ["was not published with sha256 000"], id="other content"),
+        pytest.param({}, b"12345", None, ["was not published with sha256 000"], id="nobody knows what it is"),
+        pytest.param({}, None, PINS, ["is not there"], id="missing"),
+        pytest.param({"required": False}, None, PINS, [], id="optional, missing"),
+        pytest.param({"required": False, "size": 3}, b"12345", PINS, ["has 5 bytes, not 3"], id="optional, wrong"),
+    ],
+)
+def test_a_file_without_a_pinned_size_is_known_by_what_was_published(
+    places: files.Places,
+    file: dict[str, t.Any],
+    content: bytes | None,
+    recorded: dict[str, str] | None,
+    missing: list[str],
+) -> None:
+    version = Path(places.models) / "tiny" / "1"
+    version.mkdir(parents=True)
+    if content is not None:
+        (version / "weights").write_bytes(content)
+    if recorded is not None:
+        store = Store(places.root)
+        make_dirs(store.versions)
+        store.write_record("tiny", "1", recorded)
+    pin = {"path": "weights", "sha256": "0" * 64, **file}
+    found = files.missing_models(places, release(models=[{"name": "tiny", "version": "1", "files": [pin]}]))
+    assert len(found) == len(missing)
+    assert all(says in line for says, line in zip(missing, found, strict=True))

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import threading
 from pathlib import Path
@@ -16,6 +18,8 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable im
     make_dirs,
     read_json,
     remove,
+    sync_dir,
+    sync_file_system,
     write_json,
 )
 
@@ -95,3 +99,23 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="symbolic links"), locked(str(tmp_path / "lock"), 0):
         pass
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_file_system_is_synced_and_a_failure_of_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sync_file_system(str(tmp_path))
+    sync_dir(str(tmp_path))
+
+    class Library:
+        def __init__(self, *_args: object, **_options: object) -> None:
+            pass
+
+        def syncfs(self, _fd: int) -> int:
+            ctypes.set_errno(errno.EIO)
+            return -1
+
+    descriptors = os.listdir("/proc/self/fd")
+    monkeypatch.setattr(ctypes, "CDLL", Library)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        sync_file_system(str(tmp_path))
+    assert caught.value.filename == str(tmp_path)
+    assert os.listdir("/proc/self/fd") == descriptors

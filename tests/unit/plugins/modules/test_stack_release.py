@@ -212,7 +212,7 @@ REFUSALS = [
         id="not built",
     ),
     pytest.param(
-        release(models=[{"name": "m", "version": "1", "files": [{"path": "w", "size": 1}]}]),
+        release(models=[{"name": "m", "version": "1", "files": [{"path": "w", "sha256": "0" * 64, "size": 1}]}]),
         "model_missing",
         "model_pull",
         id="no model",
@@ -247,7 +247,7 @@ def test_a_refusal_has_its_reason_and_touches_nothing(
         pytest.param(release(), [], id="all there"),
         pytest.param(release("none:1"), ["image none:1 is not on this host"], id="an image would be pulled"),
         pytest.param(
-            release(models=[{"name": "m", "version": "1", "files": [{"path": "w", "size": 1}]}]),
+            release(models=[{"name": "m", "version": "1", "files": [{"path": "w", "sha256": "0" * 64, "size": 1}]}]),
             ["model m/1: /fleet/models/m/1/w is not there"],
             id="a model would be published",
         ),

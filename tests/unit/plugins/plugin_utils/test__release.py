@@ -88,13 +88,14 @@ def test_the_order_in_which_things_are_written_does_not_matter() -> None:
     assert first == second
 
 
-def test_a_document_names_files_by_digest_and_models_without_their_sources() -> None:
+def test_a_document_names_files_by_digest_and_models_without_sources_and_rough_sizes() -> None:
     source = {"path": "m", "sha256": "0" * 64, "size": 1, "source": "https://x/y"}
+    rough = {"path": "n", "sha256": "1" * 64, "size": "1GB", "sources": ["https://x/y"], "required": False}
     stack = make_stack(
         {
             "name": "demo",
             "services": {"api": {"lifecycle": "stateless"}, "proxy": {"lifecycle": "ingress"}},
-            "models": [{"name": "m", "version": "1", "files": [source]}],
+            "models": [{"name": "m", "version": "1", "files": [source, rough]}],
         }
     )
     document = release_document(stack, None, ["compose.yml"], {"compose.yml": b""}, [API], ["api"])
@@ -105,7 +106,16 @@ def test_a_document_names_files_by_digest_and_models_without_their_sources() -> 
         "compose": ["compose.yml"],
         "files": {"compose.yml": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
         "images": {"api": {"reference": "demo/api:0123", "input": "0123"}},
-        "models": [{"name": "m", "version": "1", "files": [{"path": "m", "sha256": "0" * 64, "size": 1}]}],
+        "models": [
+            {
+                "name": "m",
+                "version": "1",
+                "files": [
+                    {"path": "m", "sha256": "0" * 64, "size": 1},
+                    {"path": "n", "sha256": "1" * 64, "required": False},
+                ],
+            }
+        ],
         "services": {"api": {"lifecycle": "stateless", "url": None, "gate": []}},
         "parameters": {},
         "secrets": {},

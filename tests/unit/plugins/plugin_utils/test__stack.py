@@ -44,7 +44,7 @@ def test_a_stack_is_resolved(load: Load, folder: pathlib.Path) -> None:
         "max_size": 300_000_000,
     }
     assert (base["name"], base["recipe"]) == ("base-python", {"suite": "trixie", "packages": ["python3-minimal"]})
-    assert stack["models"][0]["files"][0]["source"] == "https://example.org/model.bin"
+    assert stack["models"][0]["files"][0]["sources"] == ["https://example.org/model.bin"]
     assert stack["parameters"]["PORT"]["default"] == 8080
     assert stack["secrets"] == {"db_password": {"description": "Of the application's user."}}
     assert stack["services"]["api"]["gate"][1]["http"]["max_latency"] == 0.5
@@ -106,6 +106,35 @@ def test_what_goes_into_an_image_changes_its_reference_and_the_release(
     assert after["release"]["id"] != before["release"]["id"]
 
 
+MODELS = """\
+models:
+  - name: minilm
+    version: "1"
+    files:
+      - {path: model.bin, sha256: "%s", size: 3, source: "https://example.org/model.bin"}
+""" % ("0" * 64)
+LIST = '[{"name": "minilm", "version": "1", "files": [%s]}]' % (
+    '{"path": "model.bin", "sha256": "' + "0" * 64 + '", "size": 3, "sources": ["https://example.org/model.bin"]}'
+)
+PLAIN = '{"minilm": {"url": "https://example.org/model.bin", "checksum": "sha256:%s", "size": 3, "version": "1"}}' % (
+    "0" * 64
+)
+
+
+@pytest.mark.parametrize("content", [LIST, PLAIN, PLAIN.replace(", ", ",\n\t")])
+def test_models_in_a_file_or_in_the_plain_form_give_the_same_release(
+    load: Load, edit: Edit, folder: pathlib.Path, content: str
+) -> None:
+    before = load("prod")
+    (folder / "models").mkdir()
+    (folder / "models" / "all.json").write_text(content)
+    edit("stack.yml", MODELS, "models: models/all.json\n")
+    assert load("prod") == before
+    if "\t" not in content:
+        edit("stack.yml", "models/all.json", content)
+        assert load("prod") == before
+
+
 def test_comments_in_stack_yml_do_not_change_the_release(load: Load, edit: Edit) -> None:
     before = load("prod")
     edit("stack.yml", "name: demo\n", "# A comment.\nname: demo\n\n")
@@ -145,6 +174,17 @@ def replace(name: str, old: str, new: str) -> t.Callable[[pathlib.Path], None]:
 def link_context_out(folder: pathlib.Path) -> None:
     shutil.move(folder / "images" / "api", folder.parent / "outside")
     (folder / "images" / "api").symlink_to(folder.parent / "outside")
+
+
+def link_models_out(folder: pathlib.Path) -> None:
+    replace("stack.yml", MODELS, "models: models.yml\n")(folder)
+    (folder.parent / "models.yml").write_text(PLAIN)
+    (folder / "models.yml").symlink_to("../models.yml")
+
+
+def write_wrong_models(folder: pathlib.Path) -> None:
+    replace("stack.yml", MODELS, "models: models.yml\n")(folder)
+    (folder / "models.yml").write_text(f'minilm:\n  url: "pip://x!/y"\n  checksum: "sha256:{"0" * 64}"\n')
 
 
 NO_FILE = "there is no such file; a stack is a folder with stack.yml and compose.yml"
@@ -190,6 +230,26 @@ FAULTS = [
             " ARGs of the Dockerfile: BASE_PYTHON, REVISION"
         ],
         id="argument that no Dockerfile has",
+    ),
+    pytest.param(
+        replace("stack.yml", MODELS, "models: models.json\n"),
+        [
+            'demo/stack.yml:4: models: "models.json" is no file in the stack\'s folder; give a list, a mapping, or the'
+            " path of a JSON or YAML file"
+        ],
+        id="no file of models",
+    ),
+    pytest.param(
+        link_models_out,
+        ['demo/stack.yml:4: models: "models.yml" leads out of the stack\'s folder'],
+        id="file of models elsewhere",
+    ),
+    pytest.param(
+        write_wrong_models,
+        [
+            "demo/models.yml:2: minilm.url: model minilm: source 'pip://x!/y' must be pip://package==version!/path/in/wheel"
+        ],
+        id="file of models with a fault",
     ),
     pytest.param(
         replace(DOCKERFILE, "BASE_PYTHON", "BASE_RUBY"),

@@ -9,7 +9,12 @@ import typing as t
 
 import pytest
 
-from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_model import make_stack, plain, plain_parameter
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_model import (
+    make_models,
+    make_stack,
+    plain,
+    plain_parameter,
+)
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_schema import SCHEMA_FILE
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._units import seconds
 
@@ -80,6 +85,18 @@ def test_the_order_in_which_models_and_their_files_are_written_does_not_matter()
     one = make_stack({**SMALLEST, "models": [model("a", "x", "y"), model("b", "z")]})
     other = make_stack({**SMALLEST, "models": [model("b", "z"), model("a", "y", "x")]})
     assert plain(one.models) == plain(other.models)
+
+
+def test_a_file_of_a_model_is_normalised() -> None:
+    def file(**more: t.Any) -> t.Any:
+        data = {"path": "a", "sha256": "0" * 64, **more}
+        return plain(make_models([{"name": "m", "version": "1", "files": [data]}]))[0]["files"][0]
+
+    little = {"path": "a", "sha256": "0" * 64, "size": None, "sources": ["file:///a"], "required": True}
+    assert file(source="file:///a") == file(sources=["file:///a"]) == little
+    assert file(source="file:///a", sha256="sha256:" + "0" * 64) == little
+    assert file(source="file:///a", required=False, size="90868376") == {**little, "required": False, "size": 90868376}
+    assert file(source="file:///a", size="14GB")["size"] == "14GB"
 
 
 def test_a_required_parameter_has_no_default_and_others_keep_a_false_one() -> None:

@@ -47,6 +47,7 @@ GOOD = [
     pytest.param(parameter("type: bool, default: false"), id="false as a default"),
     pytest.param(parameter("type: path, default: /dev/ttyUSB0"), id="path"),
     pytest.param(model("a/b", "a/c", "ab"), id="files side by side"),
+    pytest.param("name: x\nservices: {api: {lifecycle: job}}\nmodels: models.json\n", id="models in a file"),
 ]
 
 
@@ -144,6 +145,16 @@ FAULTS = [
         model("a") + model("b").partition("models:\n")[2],
         "stack.yml:8: models[1].name: model 'm' is already there; a stack pins one version of a model",
         id="model twice",
+    ),
+    pytest.param(
+        model("a").replace('source: "https://x/y"', 'size: "1GB"').replace("size: 1, ", ""),
+        "stack.yml:4: models[0]: files: a: exactly one of source and sources must be given, got neither",
+        id="no source",
+    ),
+    pytest.param(
+        "name: x\nservices: {api: {lifecycle: job}}\nmodels:\n  m:\n    checksum: sha256:" + "0" * 64 + "\n",
+        "stack.yml:4: models.m: exactly one of url and urls must be given, got neither",
+        id="no url",
     ),
 ]
 

@@ -55,6 +55,13 @@ GOOD = [
     ),
     pytest.param(stack("images: {api: {context: a..b/c}}"), id="dots in a name"),
     pytest.param(model_file(GOOD_FILE), id="model"),
+    pytest.param(model_file(f'path: a, sha256: "sha256:{"0" * 64}", sources: ["file:///a"]'), id="model, little said"),
+    pytest.param(model_file(GOOD_FILE.replace("size: 0", "size: 1.5 GiB, required: false")), id="model, rough size"),
+    pytest.param(stack("models: []"), id="no models"),
+    pytest.param(stack("models: models/all.json"), id="models in a file"),
+    pytest.param(
+        stack('models: {m: {url: "hf://a/b@c/d", checksum: "sha256:' + "0" * 64 + '"}}'), id="models, plainly"
+    ),
     pytest.param(
         stack("parameters: {A: {type: bool, default: false}, B2_: {type: int, choices: [1, 2]}}"), id="parameters"
     ),
@@ -194,14 +201,49 @@ FAULTS = [
     ),
     pytest.param(
         model_file(GOOD_FILE.replace("0" * 64, "A" * 64)),
-        f'stack.yml:7: models[0].files[0].sha256: "{"A" * 58}… is not allowed; allowed: 64 lower-case hex digits',
+        f'stack.yml:7: models[0].files[0].sha256: "{"A" * 58}… is not allowed; allowed: 64 lower-case hex digits,'
+        " with or without 'sha256:' before them",
         id="digest",
     ),
     pytest.param(
         model_file(GOOD_FILE.replace("https", "ftp")),
         'stack.yml:7: models[0].files[0].source: "ftp://x/y" is not allowed; allowed: https://host/path, http://host/path,'
+        " hf://organisation/repository@revision/path, oci://registry/repository@sha256:digest, depot:///folder!/name,"
         " file:///path, or pip://package==version!/path/in/wheel",
         id="source",
+    ),
+    pytest.param(
+        model_file(GOOD_FILE.replace("size: 0", "size: 14 gigs")),
+        'stack.yml:7: models[0].files[0].size: "14 gigs" is not allowed; allowed: a whole number of bytes, which is'
+        " held to; or a rough figure with B, kB, MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024)"
+        ' (90868376, "14GB")',
+        id="size of a model",
+    ),
+    pytest.param(
+        stack("models: {m: {url: 'https://x/y', sha256: x}}"),
+        [
+            "stack.yml:3: models.m.sha256: unknown key 'sha256'. Allowed: checksum, path, required, size, url, urls,"
+            " version",
+            "stack.yml:3: models.m: key 'checksum' is missing; needed: checksum",
+        ],
+        id="key of the other form",
+    ),
+    pytest.param(
+        stack("models: {m/n: {url: 'https://x/y', checksum: 'sha256:" + "0" * 64 + "'}}"),
+        "stack.yml:3: models.m/n: \"m/n\" is not a name of a model; allowed: letters, digits, '.', '_' and '-',"
+        " beginning with a letter or digit",
+        id="name of a model",
+    ),
+    pytest.param(
+        stack("models: {m: {url: 'https://x/y', checksum: '" + "0" * 64 + "'}}"),
+        f"stack.yml:3: models.m.checksum: \"{'0' * 58}… is not allowed; allowed: 'sha256:' and 64 lower-case"
+        " hex digits",
+        id="checksum",
+    ),
+    pytest.param(
+        stack("models: 7"),
+        "stack.yml:3: models: 7 is a whole number; must be a list or a mapping or a string; quote it",
+        id="models of another type",
     ),
     pytest.param(
         http("json: null"),
@@ -218,8 +260,14 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("text", "message"), FAULTS)
-def test_a_fault_is_told_with_line_place_value_and_what_is_allowed(text: str, message: str) -> None:
-    assert messages(text) == [message]
+def test_a_fault_is_told_with_line_place_value_and_what_is_allowed(text: str, message: str | list[str]) -> None:
+    assert sorted(messages(text)) == ([message] if isinstance(message, str) else message)
+
+
+def test_models_that_would_be_read_from_outside_the_stack_are_refused() -> None:
+    for path in ("../models.json", "/srv/models.json", "a/../../b"):
+        (message,) = messages(stack(f"models: {path}"))
+        assert message.startswith(f'stack.yml:3: models: "{path}" is not allowed; allowed: ')
 
 
 def test_all_faults_are_told_at_once() -> None:
