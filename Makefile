@@ -7,10 +7,10 @@ PLAYBOOK = .venv/bin/ansible-playbook
 RUN = .venv/bin/python tests/run.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check lint unit faults sanity molecule bench lock clean
+.PHONY: help demo demo-down pin-model test test-all check lint unit faults slow sanity molecule bench bench-models lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/run.stamp ## Set up what is missing and deploy EmoRobCare on this machine (PORT=8080)
 	$(PLAYBOOK) site.yml -i inventories/$(ENVIRONMENT) -e fleet_port=$(PORT)
@@ -18,17 +18,32 @@ demo: .venv/run.stamp ## Set up what is missing and deploy EmoRobCare on this ma
 demo-down: .venv/run.stamp ## Remove what demo deployed; its data and models too with DATA=1
 	$(PLAYBOOK) playbooks/down.yml -i inventories/$(ENVIRONMENT) -e fleet_data=$(DATA)
 
+pin-model: .venv/run.stamp ## Find out the pins of a model: MODEL=org/repo (or SOURCE=url) NAME=… VERSION=…
+	@mkdir -p .cache; rm -f .cache/pin.yml
+	@$(PLAYBOOK) playbooks/pin.yml -i localhost, -e pin_dest=$(CURDIR)/.cache/pin.yml \
+	  -e "pin_name='$(NAME)' pin_version='$(VERSION)'" \
+	  $(if $(MODEL),-e "pin_model='$(MODEL)'") $(if $(REVISION),-e "pin_revision='$(REVISION)'") \
+	  $(if $(INCLUDE),-e "pin_include='$(INCLUDE)'") $(if $(EXCLUDE),-e "pin_exclude='$(EXCLUDE)'") \
+	  $(if $(SOURCE),-e "pin_sources='$(SOURCE)'") $(if $(HUB_URL),-e "pin_hub_url='$(HUB_URL)'") >&2
+	@echo models: && sed '1d; s/^/  /' .cache/pin.yml
+
 test: .venv/test.stamp ## Run everything that CI runs
 	$(RUN) test
+
+test-all: .venv/test.stamp ## Run that, and what takes long
+	$(RUN) test-all
 
 check: .venv/test.stamp ## Run what needs no Docker: linters, types, documentation, unit tests
 	$(RUN) check
 
-lint unit faults sanity molecule: .venv/test.stamp
+lint unit faults slow sanity molecule: .venv/test.stamp
 	$(RUN) $@
 
 bench: .venv/test.stamp ## Measure, and write bench/results.json and a table
 	.venv/bin/python tests/bench/run.py
+
+bench-models: .venv/test.stamp ## Measure model_pull beside others; write bench/models.json, docs/measurements.md
+	.venv/bin/python tests/bench/models.py
 
 lock: .venv/test.stamp ## Bring the lock files to the newest versions that pyproject.toml allows
 	.ci/lock
