@@ -168,6 +168,7 @@ SANITY_TESTS = [
     )
 ]
 FAULTS = [pytest("faults", "tests/faults")]
+SLOW = [pytest("slow", "-m", "slow", "tests/faults")]
 MOLECULE = [
     Check(
         "molecule",
@@ -185,7 +186,9 @@ PLANS: dict[str, tuple[list[Check], list[Check]]] = {
     "sanity": (SANITY_TESTS, []),
     "faults": ([], FAULTS),
     "molecule": ([], MOLECULE),
+    "slow": ([], SLOW),
     "test": ([*LINT, *UNIT, *SANITY_TESTS], [*FAULTS, *MOLECULE]),
+    "test-all": ([*LINT, *UNIT, *SANITY_TESTS], [*FAULTS, *MOLECULE, *SLOW]),
 }
 
 

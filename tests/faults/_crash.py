@@ -7,42 +7,63 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import subprocess
+import threading
 import traceback
 import typing as t
 from pathlib import Path
+
+import pytest
 
 # What changes a file system, or makes a change durable. The step is stopped before it is done.
 STEPS = (
     "open",
     "write",
+    "writev",
+    "pwrite",
+    "pwritev",
+    "posix_fallocate",
+    "truncate",
+    "ftruncate",
+    "fsync",
+    "fdatasync",
     "mkdir",
     "chmod",
     "fchmod",
-    "fsync",
+    "utime",
     "link",
+    "symlink",
     "rename",
+    "replace",
     "unlink",
     "rmdir",
-    "ftruncate",
-    "pwrite",
 )
 KILLED = 137  # what a shell reports for SIGKILL
 
 
 @contextlib.contextmanager
 def before_each_step(hook: t.Callable[[int], None]) -> t.Iterator[None]:
-    """Call `hook` with 1, 2, 3 and so on before each call in `STEPS` that goes through module os."""
+    """Call `hook` with 1, 2, 3 and so on before each call in `STEPS` that goes through module os, from any thread.
+
+    One step is made at a time: while the hook looks at the disk, no other thread changes it.
+    """
     originals = {name: getattr(os, name) for name in STEPS}
     count = 0
+    one_at_a_time = threading.RLock()
+    looking = False  # what the hook itself does is none of the steps
 
     def wrap(function: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
         def step(*args: t.Any, **kwargs: t.Any) -> t.Any:
-            nonlocal count
-            count += 1
-            hook(count)
-            return function(*args, **kwargs)
+            nonlocal count, looking
+            with one_at_a_time:
+                if not looking:
+                    count += 1
+                    looking = True
+                    hook(count)
+                    looking = False
+                return function(*args, **kwargs)
 
         return step
 
@@ -81,10 +102,23 @@ def killed_at(step: int, work: t.Callable[[], object]) -> bool:
     return code == KILLED
 
 
+def without_direct(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have files be opened for writing past the page cache (O_DIRECT) as on a file system that cannot do that."""
+    original = os.open
+
+    def refuse(path: t.Any, flags: int, *args: t.Any, **kwargs: t.Any) -> int:
+        if flags & os.O_DIRECT:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+        return original(path, flags, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", refuse)
+
+
 class LoopDisk:
     """An ext4 file system in a file, mounted at `mount` for the time of the context.
 
     `commit=300` keeps the kernel from writing back on its own: a picture of the disk has what was synced, and no more.
+    `noauto_da_alloc` keeps ext4 from syncing some files that their writer should have synced, as others do not either.
     """
 
     def __init__(self, image: Path, size: int | None = None) -> None:
@@ -97,7 +131,7 @@ class LoopDisk:
 
     def __enter__(self) -> Path:
         self.mount.mkdir()
-        _run("mount", "-o", "loop,commit=300", str(self.image), str(self.mount))
+        _run("mount", "-o", "loop,commit=300,noauto_da_alloc", str(self.image), str(self.mount))
         return self.mount
 
     def __exit__(self, *_exc: object) -> None:

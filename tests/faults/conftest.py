@@ -1,0 +1,86 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the fault tests of model_pull share, and the marker `slow`."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.emorobcare.fleet.plugins.modules import model_pull
+from ansible_collections.emorobcare.fleet.tests.faults._crash import can_mount
+from ansible_collections.emorobcare.fleet.tests.faults._pulls import Result, Run, eagerness, small_chunks
+from ansible_collections.emorobcare.fleet.tests.faults._server import FaultServer
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "slow: takes minutes; left out unless -m asks for it")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.option.markexpr:
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("slow")])
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+
+
+@pytest.fixture(name="direct")
+def direct_fixture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy stands between the tests and their servers, whatever the environment says."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture(name="server")
+def server_fixture(direct: None) -> t.Iterator[FaultServer]:
+    with FaultServer() as server:
+        yield server
+
+
+@pytest.fixture(name="mirror")
+def mirror_fixture(direct: None) -> t.Iterator[FaultServer]:
+    """A second server, for what the first one does not give."""
+    with FaultServer() as server:
+        yield server
+
+
+@pytest.fixture(name="run")
+def run_fixture(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+    """Run the module as Ansible would, without waiting between retries; return its JSON."""
+
+    def run(*files: dict[str, t.Any], **more: t.Any) -> Result:
+        args = {"name": "speech", "version": "1", "files": list(files), "root": str(tmp_path / "root")}
+        with (
+            patch_module_args({**args, "retry_delay": 0, "retries": 2, "stall_timeout": 20, **more}),
+            pytest.raises(SystemExit),
+        ):
+            model_pull.main()
+        return t.cast("Result", json.loads(capsys.readouterr().out))
+
+    return run
+
+
+@pytest.fixture(name="disks")
+def disks_fixture(tmp_path: Path) -> Path:
+    """A folder for file systems in files."""
+    if not can_mount(tmp_path):
+        pytest.skip("needs root, mkfs.ext4 and loop devices")
+    return tmp_path
+
+
+@pytest.fixture(name="small_chunks")
+def small_chunks_fixture(monkeypatch: pytest.MonkeyPatch) -> None:
+    for setting in [*small_chunks()]:
+        monkeypatch.setattr(*setting)
+
+
+@pytest.fixture(name="eager")
+def eager_fixture(monkeypatch: pytest.MonkeyPatch) -> None:
+    for setting in [*eagerness()]:
+        monkeypatch.setattr(*setting)
