@@ -152,6 +152,7 @@ class Fetch:
             OSError: the store's disk fails.
         """
         files = [job.file for job in self._waiting]
+        due = 0.0
         try:
             for _number in range(self._growth.start(files)):
                 self._add_worker()
@@ -164,8 +165,10 @@ class Fetch:
                     yield from self._settle(job, result)
                 if self._fatal:
                     raise self._fatal
-                tick()
-                self._grow()
+                if time.monotonic() >= due:  # not after each of thousands of small files
+                    due = time.monotonic() + _TICK
+                    tick()
+                    self._grow()
         finally:
             self._close()
 
@@ -322,7 +325,7 @@ class Fetch:
             hasher.update(data)
             if hasher.hexdigest() != file.sha256:
                 raise wrong_digest(file, source, hasher.hexdigest())
-            stamp = self._store.put_small(file.sha256, data)
+            stamp = self._store.put_small(file.sha256, buffer, file.size)
         finally:
             self._buffers.put(buffer)
         self._end(job, Fetched(file, stamp, source.shown, job.received))

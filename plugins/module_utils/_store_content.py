@@ -28,6 +28,7 @@ Making and removing links changes an inode's ctime, so whoever does that takes n
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -51,6 +52,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable im
 _SCHEMA = 1
 _STATE = re.compile(r"[0-9a-f]{64}")
 _KEEP_PARTIAL = 30 * 86400  # seconds
+_ALIGN = 4096  # bytes; what O_DIRECT asks of lengths and addresses
 _KEEP_PROGRESS = 3600  # seconds
 
 
@@ -240,11 +242,14 @@ class Store:
         document = {"schema": _SCHEMA, "size": size, "chunk": CHUNK, "states": list(states)}
         write_json(os.path.join(self.chunks, digest), document)
 
-    def put_small(self, digest: str, data: memoryview) -> Stamp:
-        """Write verified content; return its stamp. It is durable after `sync`: nothing may claim it before."""
+    def put_small(self, digest: str, buffer: memoryview, size: int) -> Stamp:
+        """Write verified content, the first `size` bytes of a page-aligned buffer; return its stamp.
+
+        It is durable after `sync`: nothing may claim it before.
+        """
         part = os.path.join(self.partial, f"{digest}.small")
         try:
-            stamp = _write_file(part, data)
+            stamp = _write_file(part, buffer, size)
             os.rename(part, self.blob(digest))
         except BaseException:
             remove(part)
@@ -291,11 +296,25 @@ class Store:
         sync_dir(self.blobs)
 
 
-def _write_file(path: str, data: memoryview) -> Stamp:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o444)
+def _write_file(path: str, buffer: memoryview, size: int) -> Stamp:
+    """Write a file past the page cache, where its file system can do that: nobody will read it from there."""
+    whole_blocks = -(-size // _ALIGN) * _ALIGN
     try:
+        return _write_with(os.O_DIRECT, path, buffer[:whole_blocks], size)
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:
+            raise
+        return _write_with(0, path, buffer[:size], size)
+
+
+def _write_with(flag: int, path: str, data: memoryview, size: int) -> Stamp:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC | flag, 0o444)
+    try:
+        longer = len(data) > size
         while data:
             data = data[os.write(fd, data) :]
+        if longer:
+            os.ftruncate(fd, size)
         os.fchmod(fd, 0o444)  # what open gives is subject to the umask
         return Stamp.of(os.fstat(fd))
     finally:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import mmap
 import os
 import time
 import typing as t
@@ -247,12 +249,30 @@ def test_content_that_is_forgotten_takes_its_chain_values_with_it(store: Store) 
     assert os.listdir(store.blobs) == os.listdir(store.chunks) == [B]
 
 
-@pytest.mark.parametrize("content", [b"", b"abc"])
-def test_small_content_is_put_whole_and_read_only_whatever_the_umask(store: Store, content: bytes) -> None:
+def refuse_direct(real: t.Callable[..., int]) -> t.Callable[..., int]:
+    """Do as a file system does that knows no O_DIRECT."""
+
+    def open_(path: str, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_DIRECT:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+        return real(path, flags, mode)
+
+    return open_
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["past the page cache", "through it"])
+@pytest.mark.parametrize("content", [b"", b"abc", b"x" * 4096, b"x" * 4097])
+def test_small_content_is_put_whole_and_read_only_whatever_the_umask(
+    store: Store, content: bytes, direct: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Path(store.partial, f"{A}.small").write_bytes(b"left by another run")
+    buffer = memoryview(mmap.mmap(-1, 8192))
+    buffer[: len(content)] = content
+    if not direct:
+        monkeypatch.setattr(os, "open", refuse_direct(os.open))
     old = os.umask(0o077)
     try:
-        stamp = store.put_small(A, memoryview(content))
+        stamp = store.put_small(A, buffer, len(content))
     finally:
         os.umask(old)
     store.sync()
