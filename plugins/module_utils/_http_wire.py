@@ -37,6 +37,10 @@ class BadAnswer(Exception):
     """The other side does not speak HTTP as it should, or stopped in the middle of it."""
 
 
+class CutShort(BadAnswer):
+    """The other side stopped in the middle of a body."""
+
+
 class Head(t.NamedTuple):
     """The status line and headers of an answer; names in lower case, repeated headers joined by ", "."""
 
@@ -163,7 +167,7 @@ class Wire:
                 raise BadAnswer("a line between the chunks of the answer does not end")
             before = len(self._rest) - self._at
             if not self._read_ahead(wait):
-                raise BadAnswer("the connection was closed in the middle of the answer")
+                raise CutShort("the connection was closed in the middle of the answer")
             if len(self._rest) == before:
                 return None
 
@@ -328,7 +332,7 @@ class Body:
                 wanted = buffer[done : done + self._left]
                 count = self._wire.fill(wanted, wait and not done)
                 if not count and not done:
-                    raise BadAnswer("the connection was closed in the middle of the answer")
+                    raise CutShort("the connection was closed in the middle of the answer")
                 self._left -= count
                 done += count
                 if count < len(wanted):

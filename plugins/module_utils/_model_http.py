@@ -37,7 +37,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._http_request imp
     request_head,
     split_url,
 )
-from ansible_collections.emorobcare.fleet.plugins.module_utils._http_wire import BadAnswer, Body, Head, Wire
+from ansible_collections.emorobcare.fleet.plugins.module_utils._http_wire import BadAnswer, Body, CutShort, Head, Wire
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import ModelError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_origin import Network, Told
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_source import HttpSource, redact_url
@@ -81,6 +81,8 @@ class HttpStream:
         """
         try:
             count = self._body.readinto(buffer if self._left is None else buffer[: self._left])
+        except CutShort:
+            return 0  # as where a length was told: whoever reads it counts
         except (OSError, BadAnswer) as exc:
             raise self._failed(exc) from exc
         if self._left is not None:

@@ -48,7 +48,6 @@ class Stream(t.Protocol):
             ModelError: mostly transient; nothing came for the stall timeout, or the connection broke. Bytes that
                 arrived before were returned by an earlier call.
         """
-        ...
 
 
 class Origin(t.Protocol):
@@ -60,7 +59,6 @@ class Origin(t.Protocol):
         Raises:
             ModelError: as for `open`.
         """
-        ...
 
     def open(
         self, source: t.Any, start: int = 0, stop: int | None = None, validator: str = ""
@@ -75,11 +73,9 @@ class Origin(t.Protocol):
             ModelError: `transient` when the same request may succeed in a moment (`retry_after` says when);
                 otherwise this source does not give the file.
         """
-        ...
 
     def close(self) -> None:
         """Give back what the origin holds: connections, scratch files. It is not used any more then."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error impo
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_source import (
     FileSource,
     HttpSource,
-    HubSource,
     PipSource,
     Source,
     check_path,
@@ -79,7 +78,7 @@ def parse_pin_request(params: t.Mapping[str, t.Any]) -> PinRequest:
     hub = None
     if params["hub"]:
         text = f"hf://{params['hub']}@{quote(params['revision'], safe='')}/x"
-        source = t.cast("HubSource", parse_source(text, f"hub {params['hub']!r}, revision {params['revision']!r}"))
+        source: t.Any = parse_source(text, f"hub {params['hub']!r}, revision {params['revision']!r}")
         hub = HubRequest(source.repo, source.revision, tuple(params["include"] or ()), tuple(params["exclude"] or ()))
     return PinRequest(
         name=params["name"],

@@ -32,7 +32,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._model_plan impor
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_progress import Progress
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_publish import Outcome, carry_out
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_source import FileSource, PipSource, Source
-from ansible_collections.emorobcare.fleet.plugins.module_utils._model_space import check_space
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_space import bytes_needed, check_space
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_verify import Reader
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_wanted import Wanted, WantedFile
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_content import Store, lstat
@@ -143,6 +143,9 @@ class _Pull:
         with _explained(store), store.locked(lock_timeout):
             # Another run may have done the work while this one waited.
             seen, plan = self._prepare()
+            if plan.fetches:
+                block = os.statvfs(store.root).f_frsize
+                store.make_room(bytes_needed(plan, block), plan.transfers, plan.held)
             with _naming_damage(self._wanted, plan):
                 fetch = functools.partial(self._fetch, plan)
                 done = carry_out(store, self._wanted, plan, seen, fetch, self._tell_fetched)

@@ -265,7 +265,10 @@ class Transfer:
             while self._queue:
                 self._release(self._queue.popleft())
         self._writer.flush()
-        self._partial.close()
+        if self._logged:
+            self._partial.close()
+        else:
+            self._partial.discard()  # nothing to go on from, but all of its space is reserved
 
     def _hash(self) -> str:
         """Hash the file in order as it comes; return the digest."""

@@ -131,13 +131,31 @@ class Store:
                 reason="unsafe_path",
             )
 
-    def space(self, digests: t.Iterable[str], held: t.Mapping[str, int]) -> Space:
-        """Return the room on the file system of the root, with what the next run clears away.
+    def space(self, digests: t.Collection[str], held: t.Mapping[str, int]) -> Space:
+        """Return the room on the file system of the root, with what the next run clears away, or gives up if need be.
 
         What is reserved for the contents `digests` is theirs, except for the bytes (`held`) that are in it already.
+        Whatever else an interrupted run has left is given up (`make_room`) rather than that they are refused.
         """
         place = self.existing()
         status = os.statvfs(place)
+        available = self._available(digests, held) + sum(_tree_bytes(part) for part in self._others(digests))
+        mount = place
+        while not os.path.ismount(mount):
+            mount = os.path.dirname(mount)
+        inodes = status.f_favail if status.f_files else None  # btrfs and others make inodes as they go
+        return Space(mount=mount, available=available, inodes=inodes, block=status.f_frsize)
+
+    def make_room(self, needed: int, digests: t.Collection[str], held: t.Mapping[str, int]) -> None:
+        """Give up what interrupted runs have left of other contents, the oldest first, until there is the room."""
+        for part in self._others(digests):
+            if self._available(digests, held) >= needed:
+                return
+            remove(f"{part[: -len('.part')]}.log")
+            remove(part)
+
+    def _available(self, digests: t.Collection[str], held: t.Mapping[str, int]) -> int:
+        status = os.statvfs(self.existing())
         leftovers = self._leftovers()
         available = status.f_bavail * status.f_frsize + _tree_bytes(self.staging)
         available += sum(_tree_bytes(os.path.join(self.partial, name)) for name in leftovers)
@@ -145,11 +163,15 @@ class Store:
             part = lstat(self.part(digest))
             if part is not None and f"{digest}.part" not in leftovers:
                 available += max(part.st_blocks * 512 - held.get(digest, 0), 0)
-        mount = place
-        while not os.path.ismount(mount):
-            mount = os.path.dirname(mount)
-        inodes = status.f_favail if status.f_files else None  # btrfs and others make inodes as they go
-        return Space(mount=mount, available=available, inodes=inodes, block=status.f_frsize)
+        return available
+
+    def _others(self, digests: t.Collection[str]) -> list[str]:
+        """Return the partial files of contents that are not among `digests`, the one not written to longest first."""
+        parts = {os.path.join(self.partial, name) for name in _names(self.partial) if name.endswith(".part")}
+        parts -= {self.part(digest) for digest in digests}
+        parts -= {os.path.join(self.partial, name) for name in self._leftovers()}
+        statuses = {part: status for part in parts if (status := lstat(part)) is not None}
+        return sorted(statuses, key=lambda part: statuses[part].st_mtime)
 
     def existing(self) -> str:
         """Return the root, or the nearest folder above it while the root does not exist."""

@@ -17,7 +17,6 @@ import types
 import typing as t
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils import _model_fetch, _model_pull
@@ -107,8 +106,8 @@ def pull(root: Path, *files: dict[str, t.Any], **more: t.Any) -> _model_pull.Pul
     """
     options = {name: option.get("default") for name, option in model_pull.ARGUMENT_SPEC.items()}
     task = {"name": "speech", "version": "1", "files": list(files), "root": str(root), "retries": 0, **more}
-    module = types.SimpleNamespace(params={**options, **task}, check_mode=False)
-    return _model_pull.pull(model_pull.request(t.cast("AnsibleModule", module)), HostPip(_no_commands))
+    module: t.Any = types.SimpleNamespace(params={**options, **task}, check_mode=False)
+    return _model_pull.pull(model_pull.request(module), HostPip(_no_commands))
 
 
 def _no_commands(command: t.Sequence[str], _folder: str) -> Ended:

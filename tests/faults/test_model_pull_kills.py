@@ -35,6 +35,7 @@ IN_FLIGHT = CONNECTIONS * (CHUNK + KERNEL) + _BUFFERS * BLOCK
 class Source:
     """A file behind a server that counts."""
 
+    path: Path
     server: FaultServer
     url: str
     size: int
@@ -48,7 +49,7 @@ class Source:
                 chunk = randomness.randbytes(min(CHUNK, size - offset))
                 digest.update(chunk)
                 file.write(chunk)
-        return cls(server, server.serve("/model.bin", path), size, digest.hexdigest())
+        return cls(path, server, server.serve("/model.bin", path), size, digest.hexdigest())
 
 
 class Victim:
@@ -116,6 +117,7 @@ def kill(source: Source, folder: Path, kills: int, longest: int, seed: int) -> N
         victim.check()
         kills -= max(victim.kills, 1)
         shutil.rmtree(victim.root)
+    source.path.unlink()  # pytest keeps what tests leave
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -20,6 +20,7 @@ from ansible_collections.emorobcare.fleet.tests.faults._pulls import (
     Result,
     Run,
     contents,
+    gone,
     left_over,
     sha256,
     version_of,
@@ -296,7 +297,9 @@ def test_a_source_that_lies_in_a_repair_is_left_for_the_next_one(published: Publ
 def test_a_repair_that_is_interrupted_leaves_the_version_as_it_was_and_goes_on(published: Published) -> None:
     published.flip(0, CHUNK, 2 * CHUNK)
     damaged = published.path.read_bytes()
-    published.server.serve("/model.bin", published.content, Answer(cut_at=CHUNK + 5), Answer(status=404))
+    published.server.serve(
+        "/model.bin", published.content, Answer(cut_at=CHUNK + 5), gone(published.root, published.content, {0})
+    )
     assert published.verify()["failed"]
     assert published.path.read_bytes() == damaged
     published.server.serve("/model.bin", published.content)

@@ -368,7 +368,9 @@ def test_a_wrong_answer_takes_the_host_back_to_release_settings_and_model_of_bef
             {"web": GOOD_GATE},
             timeout=20.0 if mode == "good" else 3.0,
             parameters={"TEXT": {"type": "str"}},
-            models=[{"name": "tiny", "version": version, "files": [{"path": "weights", "sha256": "", "size": 1}]}],
+            models=[
+                {"name": "tiny", "version": version, "files": [{"path": "weights", "sha256": "0" * 64, "size": 1}]}
+            ],
         )
 
     for version in ("1", "2"):
@@ -556,7 +558,7 @@ def test_missing_images_are_refused_before_anything_is_touched(lab: Lab) -> None
 
 
 def test_missing_models_are_refused_before_anything_is_touched(lab: Lab) -> None:
-    model = {"name": "tiny", "version": "1", "files": [{"path": "weights", "sha256": "", "size": 3}]}
+    model = {"name": "tiny", "version": "1", "files": [{"path": "weights", "sha256": "0" * 64, "size": 3}]}
     options = lab.release({"web": server(lab.image)}, models=[model])
     assert "weights is not there" in lab.refused(options, "model_missing")["msg"]
     weights = lab.root / "fleet" / "models" / "tiny" / "1" / "weights"
@@ -735,7 +737,7 @@ def test_a_disk_that_fills_up_under_way_does_not_stop_the_way_back(lab: Lab) -> 
 
 
 def test_check_mode_predicts_a_first_deployment_and_writes_nothing(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = {"name": "tiny", "version": "1", "files": [{"path": "weights", "sha256": "", "size": 3}]}
+    model = {"name": "tiny", "version": "1", "files": [{"path": "weights", "sha256": "0" * 64, "size": 3}]}
     built = f"{lab.stack}/web:0123456789abcdef"
     images = {"web": {"reference": built, "input": "0" * 64}}
     options = lab.release({"web": server(built)}, models=[model], images=images)

@@ -197,7 +197,7 @@ def test_a_line_is_updated_where_it_can_be_seen(
     monkeypatch.setattr(model_pull, "COLUMNS", columns)
     run.verbosity = verbosity
     run()
-    assert type(run.followed[0].screen) is screen
+    assert isinstance(run.followed[0].screen, screen)
 
 
 @pytest.mark.parametrize(

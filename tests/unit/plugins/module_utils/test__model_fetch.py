@@ -414,7 +414,8 @@ def test_an_interrupted_file_is_gone_on_with(yard: Yard, after: int, workers: in
     fetched = yard.run(MemoryOrigin(m=served), file, workers=workers)["m.bin"]
     assert yard.content(file) == LARGE
     assert (fetched.resumed, fetched.received, served.sent) == (kept, len(LARGE) - kept, len(LARGE) - kept)
-    assert all(validator == '"1"' for _start, _stop, validator in served.opens)
+    # Where no chunk was whole, nothing was left, and any version of the file will do.
+    assert {validator for _start, _stop, validator in served.opens[:1]} == {'"1"' if kept else ""}
 
 
 def fill(yard: Yard, content: bytes, lost: t.Iterable[int] = (), states: t.Sequence[str] = ()) -> WantedFile:

@@ -164,7 +164,7 @@ class ProxyServer(Server):
         if request.method != "CONNECT" or self.refusal:
             connection.sendall((self.refusal or self.answer(request)).data("GET"))
             return True
-        host, _, port = request.target.rpartition(":")
+        host, _colon, port = request.target.rpartition(":")
         with socket.create_connection((host, int(port))) as target:
             connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
             back = threading.Thread(target=pump, args=(target, connection))

@@ -10,7 +10,7 @@ import typing as t
 import pytest
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import ModelError
-from ansible_collections.emorobcare.fleet.plugins.module_utils._model_http import Answer, Transport
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_http import Answer
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_oci_auth import (
     Authorizer,
     Challenge,
@@ -67,7 +67,7 @@ class TokenService:
 
 
 def renew(service: TokenService, network: Network, challenge: str) -> str:
-    return Authorizer(network, t.cast("Transport", service)).renew(SOURCE, "", lambda: challenge)
+    return Authorizer(network, t.cast("t.Any", service)).renew(SOURCE, "", lambda: challenge)
 
 
 @pytest.mark.parametrize("key", ["token", "access_token"])
@@ -102,7 +102,7 @@ def test_an_old_token_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     service = TokenService(b'{"token": "t", "expires_in": 300}')
-    authorizer = Authorizer(Network(), t.cast("Transport", service))
+    authorizer = Authorizer(Network(), t.cast("t.Any", service))
     assert authorizer.header(SOURCE) == ""
     authorizer.renew(SOURCE, "", lambda: 'Bearer realm="https://a/t"')
     assert authorizer.header(SOURCE) == "Bearer t"

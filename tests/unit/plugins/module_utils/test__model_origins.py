@@ -43,7 +43,7 @@ def no_commands(command: t.Sequence[str], _folder: str) -> Ended:
 def test_each_kind_of_source_has_its_origin(text: str, kind: type, tmp_path: Path) -> None:
     origin = make_origin(parse_source(text, "source"), Network(), HostPip(no_commands), str(tmp_path), 4)
     with contextlib.closing(origin):
-        assert type(origin) is kind
+        assert isinstance(origin, kind)
 
 
 def test_a_proxy_that_is_none_is_refused_before_anything_is_asked_for(tmp_path: Path) -> None:

@@ -173,8 +173,24 @@ def test_what_a_partial_file_has_reserved_is_for_its_content(
             os.posix_fallocate(part.fileno(), 0, 1 << 20)
     blocks = occupied(Path(store.part(A)))
     available = store.space([A], held).available - free.f_bavail * free.f_frsize
-    assert available == max(left + blocks - (1 << 20), 0)  # and nothing of the other one, which is kept
-    assert store.space([], held).available == free.f_bavail * free.f_frsize
+    # And all of the other one, which would be given up.
+    assert available == max(left + blocks - (1 << 20), 0) + occupied(Path(store.part(B)))
+
+
+def test_what_other_contents_hold_is_given_up_as_far_as_the_room_is_needed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = os.statvfs(store.root)
+    monkeypatch.setattr(os, "statvfs", lambda _path: free)
+    digests = [digit * 64 for digit in "abc"]
+    for age, digest in enumerate(digests):
+        Path(store.log(digest)).write_bytes(b"")
+        Path(store.part(digest)).write_bytes(b"x")
+        os.utime(store.part(digest), (age, age))
+    store.make_room(free.f_bavail * free.f_frsize, [], {})
+    assert len(os.listdir(store.partial)) == 6, "there was room"
+    store.make_room(1 << 60, [digests[1]], {})
+    assert sorted(os.listdir(store.partial)) == [f"{digests[1]}.log", f"{digests[1]}.part"]
 
 
 def test_the_space_of_a_root_that_does_not_exist_is_that_of_the_folder_above(tmp_path: Path) -> None:

@@ -196,7 +196,7 @@ def at_once_fixture(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("at_once")
 def test_a_look_that_hangs_does_not_keep_the_task_and_shows_nothing_afterwards(display: Display) -> None:
     host = Hanging()
-    follower = Follower(host, Terminal(display, 80), Watch("r"), lambda line: display.display(line))
+    follower = Follower(host, Terminal(display, 80), Watch("r"), display.display)
     with follower:
         host.reading.wait()
     assert follower._thread.is_alive()
