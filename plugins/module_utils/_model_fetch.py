@@ -34,6 +34,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._model_feed impor
     Versions,
     wrong_digest,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_growth import Growth, most_large
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_origin import Network, Origin
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_ranges import Lease
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_source import Source
@@ -50,10 +51,6 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._store_content im
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_partial import Partial
 
 _TICK = 0.25  # seconds between two looks at how it goes
-_TRIAL = 1.0  # seconds that a further worker has to show what it brings
-_GAIN = 1.1  # what it must bring: that many times the bytes a second of before
-_REST = 10.0  # seconds to be content with the workers there are, after one that brought nothing
-_START_SMALL = 4  # workers to begin with where files are small, and waiting for answers is most of the time
 
 
 @dataclass(frozen=True)
@@ -135,7 +132,7 @@ class Fetch:
         self._buffers = Buffers()
         self._writer = Writer()
         self._workers: list[threading.Thread] = []
-        self._growth = _Growth(settings.concurrency)
+        self._growth = Growth(settings.concurrency)
 
     @property
     def resumed(self) -> int:
@@ -231,7 +228,7 @@ class Fetch:
                     lease = job.transfer.leases.take(split and not job.single)
                     if lease is not None:
                         return job, lease
-            if not split and self._waiting and (self._waiting[0].small or len(self._large) < _most_large()):
+            if not split and self._waiting and (self._waiting[0].small or len(self._large) < most_large()):
                 job = self._waiting.popleft()
                 if not job.small:
                     self._large.append(job)
@@ -481,43 +478,6 @@ class Fetch:
 
 
 _Ending = t.Union[Fetched, Result, ModelError, Changed]
-
-
-class _Growth:
-    """Decides when one more worker is worth it. Times in seconds."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._since: float | None = None  # begin of the present window
-        self._received = self._waits = 0  # at that moment
-        self._base: float | None = None  # bytes a second before the last worker came; None if none is on trial
-        self._rest_until = 0.0
-
-    def start(self, files: t.Sequence[WantedFile]) -> int:
-        """Return with how many workers to begin."""
-        large = sum(file.size > BLOCK for file in files)
-        return min(self._limit, len(files), _most_large() if large == len(files) else _START_SMALL)
-
-    def due(self, workers: int, received: int, waits: int, now: float) -> bool:
-        """Whether to add one, given the bytes received so far, and how often receivers had to wait for this host."""
-        if self._since is None:
-            self._since, self._received, self._waits = now, received, waits
-        if now - self._since < _TRIAL or now == self._since:
-            return False
-        rate, waited = (received - self._received) / (now - self._since), waits > self._waits
-        self._since, self._received, self._waits = now, received, waits
-        if self._base is not None and rate < self._base * _GAIN:
-            self._rest_until = now + _REST
-        self._base = None
-        if workers >= self._limit or waited or now < self._rest_until:
-            return False
-        self._base = rate
-        return True
-
-
-def _most_large() -> int:
-    """Return how many large files are received at once: as many as there are processors to hash them, up to four."""
-    return max(1, min(4, len(os.sched_getaffinity(0))))
 
 
 def _restless(file: WantedFile, source: Source) -> ModelError:

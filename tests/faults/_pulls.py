@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils import _model_fetch, _model_pull
+from ansible_collections.emorobcare.fleet.plugins.module_utils import _model_fetch, _model_growth, _model_pull
 from ansible_collections.emorobcare.fleet.plugins.module_utils import _model_ranges as ranges
 from ansible_collections.emorobcare.fleet.plugins.module_utils import _model_transfer as transfer
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_pip import Ended, HostPip
@@ -95,7 +95,7 @@ def small_chunks() -> t.Iterator[Setting]:
 
 def eagerness() -> t.Iterator[Setting]:
     """Yield what has connections added at once, instead of when seconds have shown that the network is what limits."""
-    yield from ((_model_fetch, name, value) for name, value in (("_TRIAL", 1e-3), ("_TICK", 1e-2), ("_GAIN", 0.0)))
+    yield from ((_model_fetch, "_TICK", 1e-2), (_model_growth, "_TRIAL", 1e-3), (_model_growth, "_GAIN", 0.0))
 
 
 def pull(root: Path, *files: dict[str, t.Any], **more: t.Any) -> _model_pull.Pulled:

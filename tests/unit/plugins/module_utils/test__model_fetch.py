@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils import _model_fetch, _model_transfer
+from ansible_collections.emorobcare.fleet.plugins.module_utils import _model_fetch, _model_growth, _model_transfer
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_chain import WholeHash, chains
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import ModelError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_feed import Retry, Stopped
-from ansible_collections.emorobcare.fleet.plugins.module_utils._model_fetch import Fetch, Fetched, Settings, _Growth
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_fetch import Fetch, Fetched, Settings
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_growth import Growth
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_ranges import CHUNK
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_transfer import BLOCK, Transfer
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_wanted import WantedFile
@@ -51,7 +52,7 @@ class Yard:
 
     def begin(self, origin: MemoryOrigin, *files: WantedFile, workers: int = 0, **more: t.Any) -> Fetch:
         if workers:
-            self._monkeypatch.setattr(_Growth, "start", lambda *_args: workers)
+            self._monkeypatch.setattr(Growth, "start", lambda *_args: workers)
         retry = Retry(more.pop("retries", 2), more.pop("delay", 0.0))
         self.fetch = Fetch(self.store, files, Settings(retry=retry, **more), origin.make)
         return self.fetch
@@ -617,9 +618,9 @@ def test_who_waits_is_told_how_it_goes(yard: Yard) -> None:
 def test_workers_are_added_while_they_bring_something_and_never_above_the_limit(
     yard: Yard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_model_fetch, "_TRIAL", 1e-6)
+    monkeypatch.setattr(_model_growth, "_TRIAL", 1e-6)
     monkeypatch.setattr(_model_fetch, "_TICK", 1e-3)
-    monkeypatch.setattr(_model_fetch, "_GAIN", 0.0)  # whatever they bring is enough
+    monkeypatch.setattr(_model_growth, "_GAIN", 0.0)  # whatever they bring is enough
     full = threading.Event()
     served = Served(LARGE, piece=5000)
 
@@ -637,58 +638,6 @@ def test_workers_are_added_while_they_bring_something_and_never_above_the_limit(
 
 
 # When one more worker is worth it.
-
-
-def asked(growth: _Growth, *times: tuple[float, int, int, int]) -> list[bool]:
-    """Ask at each time, with workers, bytes received, and waits for a buffer."""
-    return [growth.due(workers, received, waits, now) for now, workers, received, waits in times]
-
-
-GROWTHS: list[t.Any] = [
-    pytest.param([(0, 1, 0, 0), (0.9, 1, 900, 0), (1.0, 1, 1000, 0)], [False, False, True], id="after a second"),
-    pytest.param(
-        [(0, 1, 0, 0), (1, 1, 100, 0), (2, 2, 300, 0), (3, 3, 630, 0)], [False, True, True, True], id="each brings more"
-    ),
-    pytest.param(
-        [(0, 1, 0, 0), (1, 1, 100, 0), (2, 2, 205, 0), (3, 2, 305, 0), (11.9, 2, 999, 0), (13, 2, 1999, 0)],
-        [False, True, False, False, False, True],
-        id="one brought nothing: rest, then try again",
-    ),
-    pytest.param(
-        [(0, 1, 0, 0), (1, 1, 100, 3), (2, 1, 200, 3)], [False, False, True], id="not while this host is what limits"
-    ),
-    pytest.param([(0, 4, 0, 0), (1, 4, 100, 0), (9, 4, 999, 0)], [False, False, False], id="never above the limit"),
-    pytest.param([(5, 1, 700, 0), (6, 1, 700, 0)], [False, True], id="nothing came: perhaps another one has luck"),
-]
-
-
-@pytest.mark.parametrize(("times", "due"), GROWTHS)
-def test_one_more_worker_comes_while_the_one_before_has_brought_something(
-    times: list[tuple[float, int, int, int]], due: list[bool]
-) -> None:
-    assert asked(_Growth(4), *times) == due
-
-
-@pytest.mark.parametrize(
-    ("sizes", "limit", "processors", "workers"),
-    [
-        ([], 8, 2, 0),
-        ([1], 8, 2, 1),
-        ([1] * 9, 8, 2, 4),
-        ([1] * 9, 2, 2, 2),
-        ([BLOCK + 1] * 9, 8, 1, 1),
-        ([BLOCK + 1] * 9, 8, 2, 2),
-        ([BLOCK + 1] * 9, 8, 64, 4),
-        ([BLOCK + 1], 8, 64, 1),
-        ([BLOCK + 1, 1, 1], 8, 2, 3),
-    ],
-)
-def test_it_begins_with_few_workers(
-    monkeypatch: pytest.MonkeyPatch, sizes: list[int], limit: int, processors: int, workers: int
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(processors)))
-    files = [wanted(b"", size=size) for size in sizes]
-    assert _Growth(limit).start(files) == workers
 
 
 def test_nothing_to_fetch_is_done_at_once(yard: Yard) -> None:
