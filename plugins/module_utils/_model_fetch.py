@@ -35,7 +35,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._model_feed impor
     wrong_digest,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_growth import Growth, most_large
-from ansible_collections.emorobcare.fleet.plugins.module_utils._model_origin import Network, Origin
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_origin import Network, Origins
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_ranges import Lease
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_source import Source
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_transfer import (
@@ -111,7 +111,7 @@ class Fetch:
         store: Store,
         files: t.Sequence[WantedFile],
         settings: Settings,
-        make_origin: t.Callable[[Source], Origin],
+        origins: Origins,
         meter: Meter | None = None,
     ) -> None:
         self.unavailable: dict[str, ModelError] = {}
@@ -120,9 +120,7 @@ class Fetch:
         self._resumed = 0
         self._store = store
         self._settings = settings
-        self._make_origin = make_origin
-        self._origins: dict[tuple[str, ...], Origin] = {}
-        self._origin_lock = threading.Lock()
+        self._origins = origins
         self._waiting = collections.deque(_Job(file) for file in files)
         self._large: list[_Job] = []
         self._open = len(files)  # not through yet
@@ -178,8 +176,7 @@ class Fetch:
             stack.callback(self._writer.close)
             for transfer in transfers:
                 stack.callback(transfer.close)
-            for origin in self._origins.values():
-                stack.callback(origin.close)
+            stack.callback(self._origins.close)
         for worker in self._workers:
             worker.join(_TICK)  # one that waits for a server goes with the process
 
@@ -346,19 +343,10 @@ class Fetch:
             self._changed.notify_all()
 
     def _feed(self, job: _Job, source: Source, versions: Versions, alone: t.Callable[[], bool]) -> Feed:
-        origin = self._origin(source)
-        announced = getattr(origin, "announced_sha256", None)
-        if announced is not None:
-            digest = announced(source)
-            if digest not in (None, job.file.sha256):
-                raise wrong_digest(job.file, source, digest, announced=True)
-        return Feed(origin, source, job.file, versions, self.meter, self._settings.retry, alone)
-
-    def _origin(self, source: Source) -> Origin:
-        with self._origin_lock:
-            if source.origin not in self._origins:
-                self._origins[source.origin] = self._make_origin(source)
-            return self._origins[source.origin]
+        digest = self._origins.announced_sha256(source)
+        if digest not in (None, job.file.sha256):
+            raise wrong_digest(job.file, source, digest, announced=True)
+        return Feed(self._origins.of(source), source, job.file, versions, self.meter, self._settings.retry, alone)
 
     def _source_failed(self, job: _Job, source: Source, exc: ModelError) -> None:
         """Leave a source for the next one; what was received stays, the digest will tell."""

@@ -8,8 +8,11 @@
 
 from __future__ import annotations
 
+import threading
 import typing as t
 from dataclasses import dataclass, field
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_source import Source
 
 DEFAULT_HUB = "https://huggingface.co"
 
@@ -76,6 +79,41 @@ class Origin(t.Protocol):
 
     def close(self) -> None:
         """Give back what the origin holds: connections, scratch files. It is not used any more then."""
+
+
+class Origins:
+    """What opens sources, made when it is first needed and once for all sources that it serves. For several threads."""
+
+    def __init__(self, make: t.Callable[[Source], Origin]) -> None:
+        self._make = make
+        self._made: dict[tuple[str, ...], Origin] = {}
+        self._lock = threading.Lock()
+
+    def of(self, source: Source) -> Origin:
+        """Return what opens a source.
+
+        Raises:
+            ModelError: it cannot be made from the settings (a proxy that is none).
+        """
+        with self._lock:
+            if source.origin not in self._made:
+                self._made[source.origin] = self._make(source)
+            return self._made[source.origin]
+
+    def announced_sha256(self, source: Source) -> str | None:
+        """Return the digest (hex) that a source says its bytes have; None where it says none.
+
+        Raises:
+            ModelError: as `Origin.open`.
+        """
+        announced = getattr(self.of(source), "announced_sha256", None)
+        return announced(source) if announced else None
+
+    def close(self) -> None:
+        """Close all of them. May be called again."""
+        with self._lock:
+            for origin in self._made.values():
+                origin.close()
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import ModelError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_feed import Retry, delay
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_hub import HubOrigin
-from ansible_collections.emorobcare.fleet.plugins.module_utils._model_origin import Origin
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_origin import Origin, Origins
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_pin import (
     Pin,
     PinRequest,
@@ -66,14 +66,13 @@ class Pinner:
     sleep: t.Callable[[float], object] = time.sleep
 
     def __post_init__(self) -> None:
-        self._origins: dict[tuple[str, ...], Origin] = {}
+        self._origins = Origins(self.make_origin)
         self._commits: dict[str, str] = {}
         self._warnings: list[str] = []
         self._bytes_read = 0
 
     def close(self) -> None:
-        for origin in self._origins.values():
-            origin.close()
+        self._origins.close()
 
     def pin(self, request: PinRequest) -> Pinned:
         """Return the pins of all files that are asked for.
@@ -92,7 +91,7 @@ class Pinner:
                 yield path, self._fixed(source)
         for source in request.sources:
             fixed = self._fixed(source)
-            inside = getattr(self._origin(fixed), "files", None)
+            inside = getattr(self._origins.of(fixed), "files", None)
             for file in self._patiently(functools.partial(inside, fixed)) if inside else (fixed,):
                 yield path_of(file), file
         if request.hub:
@@ -113,12 +112,7 @@ class Pinner:
         return dataclasses.replace(source, revision=commit)
 
     def _hub(self, source: HubSource) -> HubOrigin:
-        return t.cast("HubOrigin", self._origin(source))
-
-    def _origin(self, source: Source) -> Origin:
-        if source.origin not in self._origins:
-            self._origins[source.origin] = self.make_origin(source)
-        return self._origins[source.origin]
+        return t.cast("HubOrigin", self._origins.of(source))
 
     def _pin(self, path: str, sources: t.Sequence[Source]) -> Pin:
         told, failed = self._ask(sources)
@@ -149,10 +143,8 @@ class Pinner:
         return told, failed
 
     def _told(self, source: Source) -> _Told:
-        origin = self._origin(source)
-        announced = getattr(origin, "announced_sha256", None)
-        size = origin.probe(source).size
-        return _Told(source, size, announced(source) if announced else None)
+        size = self._origins.of(source).probe(source).size
+        return _Told(source, size, self._origins.announced_sha256(source))
 
     def _warn(self, path: str, failed: t.Iterable[ModelError]) -> None:
         """Tell of sources that could not be asked here; they are pinned all the same, for hosts that reach them."""
@@ -163,7 +155,7 @@ class Pinner:
 
         A connection that breaks is gone on with where the source can, and where it still has the same version.
         """
-        reading = _Reading(self._origin(source), source)
+        reading = _Reading(self._origins.of(source), source)
         try:
             self._patiently(reading.go_on)
         finally:

@@ -21,7 +21,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error impo
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_feed import wrong_size
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_fetch import Fetch, Settings
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_look import Look, look, published_versions
-from ansible_collections.emorobcare.fleet.plugins.module_utils._model_origin import Origin
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_origin import Origin, Origins
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_pip import HostPip
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_plan import (
     Plan,
@@ -111,15 +111,14 @@ class _Pull:
         self._wanted = request.wanted
         self._store = Store(os.path.normpath(request.root))
         self._reader = Reader(self._store, self._tell_read)
-        self._origins: dict[tuple[str, ...], Origin] = {}
+        self._origins = Origins(self._make_origin)
 
     def run(self) -> Pulled:
         """Do it; see `pull`."""
         try:
             return self._run()
         finally:
-            for origin in self._origins.values():
-                origin.close()
+            self._origins.close()
 
     def _run(self) -> Pulled:
         with _explained(self._store):
@@ -216,7 +215,7 @@ class _Pull:
         errors = []
         for source in file.sources:
             try:
-                size = self._origin(source).probe(source).size
+                size = self._origins.of(source).probe(source).size
             except ModelError as exc:
                 errors.append(exc)
                 continue
@@ -249,7 +248,7 @@ class _Pull:
         errors = []
         for source in file.sources:
             try:
-                size = self._origin(source).probe(source).size
+                size = self._origins.of(source).probe(source).size
             except ModelError as exc:
                 errors.append(exc)
             else:
@@ -261,17 +260,14 @@ class _Pull:
     # The fetch.
 
     def _fetch(self, plan: Plan) -> Fetch:
-        return Fetch(self._store, plan.fetches, self._request.settings, self._origin)
+        return Fetch(self._store, plan.fetches, self._request.settings, self._origins)
 
-    def _origin(self, source: Source) -> Origin:
-        """Return what opens a source: the same for its size and for its bytes."""
-        if source.origin not in self._origins:
-            # Only now: a task with nothing to fetch, which is the usual one, is twice as fast without the network.
-            from ansible_collections.emorobcare.fleet.plugins.module_utils._model_origins import make_origin
+    def _make_origin(self, source: Source) -> Origin:
+        # Only now: a task with nothing to fetch, which is the usual one, is twice as fast without the network.
+        from ansible_collections.emorobcare.fleet.plugins.module_utils._model_origins import make_origin
 
-            network, retry = self._request.settings.network, self._request.settings.retry
-            self._origins[source.origin] = make_origin(source, network, self._pip, self._store.partial, retry.count)
-        return self._origins[source.origin]
+        network, retry = self._request.settings.network, self._request.settings.retry
+        return make_origin(source, network, self._pip, self._store.partial, retry.count)
 
     def _tell_fetched(self, fetch: Fetch) -> None:
         self._progress.tell("fetch", fetch.resumed + fetch.meter.received, fetch.total, fetch.resumed)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import ModelError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_source import Source, check_path, parse_source
+from ansible_collections.emorobcare.fleet.plugins.module_utils._size import in_bytes
 
 # verified: present, and every byte of it is read again whatever the stamps say.
 State = t.Literal["present", "absent", "verified"]
@@ -24,13 +25,6 @@ SIZE_RULE = "exact bytes (90868376), or a rough figure with B, kB, MB, GB, TB, K
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,127}")
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]+)")
-_UNITS: dict[str, int] = {
-    "B": 1,
-    **{name: 1000**power for power, name in enumerate(("kB", "MB", "GB", "TB"), 1)},
-    **{name: 1024**power for power, name in enumerate(("KiB", "MiB", "GiB", "TiB"), 1)},
-    "KB": 1000,
-}
 
 
 @dataclass(frozen=True)
@@ -144,10 +138,10 @@ def size_in_bytes(text: str, what: str) -> int:
     Raises:
         ModelError: it is no such size.
     """
-    match = _SIZE.fullmatch(text.strip())
-    if not match or match[2] not in _UNITS:
-        raise ModelError(f"{what}: size must be {SIZE_RULE}, got {text!r}")
-    return int(float(match[1]) * _UNITS[match[2]] + 0.5)
+    try:
+        return in_bytes(text.strip())
+    except ValueError:
+        raise ModelError(f"{what}: size must be {SIZE_RULE}, got {text!r}") from None
 
 
 def parse_size(value: t.Any, what: str) -> tuple[int, bool]:

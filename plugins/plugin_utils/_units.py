@@ -10,13 +10,9 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.emorobcare.fleet.plugins.module_utils._size import in_bytes
+
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_BYTES: dict[str, int] = {
-    "B": 1,
-    **{name: 1000**power for power, name in enumerate(("kB", "MB", "GB", "TB"), 1)},
-    **{name: 1024**power for power, name in enumerate(("KiB", "MiB", "GiB", "TiB"), 1)},
-    "KB": 1000,
-}
 _PARTS = re.compile(r"([0-9.]+) ?([A-Za-z]+)")
 
 
@@ -39,8 +35,7 @@ def size_in_bytes(value: str | int) -> int:
     """
     if not isinstance(value, str):
         return value
-    number, unit = _split(value)
-    return int(float(number) * _BYTES[unit] + 0.5)
+    return in_bytes(value)
 
 
 def _split(value: str) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the fault tests of model_pull share, and the marker `slow`."""
+"""What the fault tests of model_pull share."""
 
 from __future__ import annotations
 
@@ -17,16 +17,6 @@ from ansible_collections.emorobcare.fleet.plugins.modules import model_pull
 from ansible_collections.emorobcare.fleet.tests.faults._crash import can_mount
 from ansible_collections.emorobcare.fleet.tests.faults._pulls import Result, Run, eagerness, small_chunks
 from ansible_collections.emorobcare.fleet.tests.faults._server import FaultServer
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: takes minutes; left out unless -m asks for it")
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.option.markexpr:
-        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("slow")])
-        items[:] = [item for item in items if not item.get_closest_marker("slow")]
 
 
 @pytest.fixture(name="direct")

@@ -19,6 +19,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error impo
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_feed import Retry, Stopped
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_fetch import Fetch, Fetched, Settings
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_growth import Growth
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_origin import Origins
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_ranges import CHUNK
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_transfer import BLOCK, Transfer
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_wanted import WantedFile
@@ -54,7 +55,7 @@ class Yard:
         if workers:
             self._monkeypatch.setattr(Growth, "start", lambda *_args: workers)
         retry = Retry(more.pop("retries", 2), more.pop("delay", 0.0))
-        self.fetch = Fetch(self.store, files, Settings(retry=retry, **more), origin.make)
+        self.fetch = Fetch(self.store, files, Settings(retry=retry, **more), Origins(origin.make))
         return self.fetch
 
     def run(self, origin: MemoryOrigin, *files: WantedFile, **more: t.Any) -> dict[str, Fetched]:

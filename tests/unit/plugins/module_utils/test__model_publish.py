@@ -17,6 +17,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error impo
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_feed import Retry
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_fetch import Fetch, Settings
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_look import look
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_origin import Origins
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_plan import Plan, make_plan
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_publish import Outcome, carry_out
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_verify import Reader
@@ -59,7 +60,7 @@ class Host:
                 asked,
                 plan,
                 seen,
-                lambda: Fetch(self.store, plan.fetches, settings, origin.make),
+                lambda: Fetch(self.store, plan.fetches, settings, Origins(origin.make)),
                 lambda _fetch: None,
             )
 
