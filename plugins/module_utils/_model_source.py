@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import posixpath
 import re
 import typing as t
@@ -302,6 +303,7 @@ def _split(url: str) -> SplitResult | None:
         return None
 
 
+@functools.lru_cache(maxsize=4096)  # one URL is shown several times: as a source, in the log, in the result
 def redact_url(url: str) -> str:
     """Return `url` without user, password, and the values of its query (which may hold tokens)."""
     if "://" not in url:
