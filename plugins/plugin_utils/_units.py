@@ -23,9 +23,11 @@ def seconds(value: str | float) -> float:
     """
     if not isinstance(value, str):
         return float(value)
-    number, unit = _split(value)
+    match = _PARTS.fullmatch(value)
+    if match is None:
+        raise ValueError(f"{value!r} is not a number with a unit")
     # Rounded to a nanosecond, so that "700ms" is 0.7 and not 0.7000000000000001.
-    return round(float(number) * _SECONDS[unit], 9)
+    return round(float(match[1]) * _SECONDS[match[2]], 9)
 
 
 def size_in_bytes(value: str | int) -> int:
@@ -36,10 +38,3 @@ def size_in_bytes(value: str | int) -> int:
     if not isinstance(value, str):
         return value
     return in_bytes(value)
-
-
-def _split(value: str) -> tuple[str, str]:
-    match = _PARTS.fullmatch(value)
-    if match is None:
-        raise ValueError(f"{value!r} is not a number with a unit")
-    return match[1], match[2]

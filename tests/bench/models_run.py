@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-import time
+import tempfile
 import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,8 +137,6 @@ def row_of(entry: Entry) -> Row:
 def measure_once(bench: Bench, entry: Entry) -> None:
     """Run a peer and keep what it took. Raises NotMeasured if it fails, or if not all files are there afterwards."""
     job = entry.job
-    if job.case.kind == "fetch":
-        fresh(job.out)
     if job.case.kind == "verify" and not job.case.tmpfs:
         data.drop_from_memory(job.out)
     os.sync()  # what others wrote is not for this one to wait for
@@ -148,7 +146,7 @@ def measure_once(bench: Bench, entry: Entry) -> None:
     if missing := data.missing_sizes(job.out, job.files):
         raise NotMeasured(f"it succeeded, but there is no file for {missing}")
     if job.case.kind == "fetch":
-        clear(bench, job)
+        clear(job)
     entry.samples.append(
         Sample(
             wall=ended.wall,
@@ -245,7 +243,7 @@ def fresh(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-def clear(bench: Bench, job: Job) -> None:
+def clear(job: Job) -> None:
     """Give back the disk that a job's files take, and leave it an empty folder.
 
     Where they are many, their inodes stay until the case ends: ext4 looks through all that were deleted within the
@@ -256,9 +254,7 @@ def clear(bench: Bench, job: Job) -> None:
             if path.is_file() and not path.is_symlink():
                 path.chmod(0o600)
                 os.truncate(path, 0)
-        kept = bench.work / "cleared"
-        kept.mkdir(exist_ok=True)
-        job.out.rename(kept / f"{job.out.name}-{time.monotonic_ns()}")
+        job.out.rename(Path(tempfile.mkdtemp(prefix="cleared-", dir=job.out.parent)) / job.out.name)
     fresh(job.out)
 
 
