@@ -223,11 +223,15 @@ def test_a_failure_of_the_task_passes_and_the_line_goes(display: Display) -> Non
 
 @pytest.fixture(name="interrupts")
 def interrupts_fixture() -> t.Iterator[list[int]]:
-    """Handle interrupts as a worker does, but live on."""
+    """Handle interrupts as a worker does, but live on; whatever a background job was told to ignore."""
     interrupts: list[int] = []
-    before = signal.signal(signal.SIGTERM, lambda number, _frame: interrupts.append(number))
+    before = {
+        number: signal.signal(number, lambda number, _frame: interrupts.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     yield interrupts
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.usefixtures("at_once")
