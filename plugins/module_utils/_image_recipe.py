@@ -23,6 +23,9 @@ which they act:
 | environment | variables of the image |
 | revision | a number to raise so that the same recipe is made again from today's archive |
 
+A recipe file may also say `extends: <recipe>`: its lists go on where that one's end, and its mappings are merged over
+that one's. The controller has done that before a recipe gets here.
+
 In globs `*` and `?` stop at a slash and `**` does not. Owners are `uid:gid` in numbers.
 """
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 import typing as t
 from dataclasses import dataclass
@@ -54,17 +55,48 @@ def load_base(arg: Arg, file: str, folder: pathlib.Path) -> Base:
     Raises:
         StackFileError: the recipe does not exist, or is not a mapping. C(file) is the Dockerfile that asks for it.
     """
-    name = recipe_name(arg.name)
-    path = folder / f"{name}.yml"
-    if not path.is_file():
-        recipes = sorted(recipe.stem for recipe in folder.glob("base-*.yml"))
-        raise StackFileError(
-            [Problem(file, arg.line, (), f"ARG {arg.name}: {unknown('recipe', name, recipes, 'Recipes')}")]
-        )
-    document = parse_yaml(shown(path), path.read_bytes())
-    if not isinstance(document.data, dict):
-        raise StackFileError([document.problem((), "a recipe must be a mapping")])
-    return Base(name, digest(canonical(document.data)), document.data)
+
+    def absent(message: str) -> Problem:
+        return Problem(file, arg.line, (), f"ARG {arg.name}: {message}")
+
+    recipe = _read_recipe(recipe_name(arg.name), absent, folder)
+    return Base(recipe_name(arg.name), digest(canonical(recipe)), recipe)
+
+
+def _read_recipe(name: str, absent: t.Callable[[str], Problem], folder: pathlib.Path) -> dict[str, t.Any]:
+    """Read a recipe and what it extends; C(absent) says where it was asked for, should it not exist."""
+    recipe: dict[str, t.Any] = {}
+    read: list[str] = []
+    wanted: t.Any = name
+    while wanted is not None:
+        path = folder / f"{wanted}.yml"
+        if not path.is_file():
+            recipes = sorted(recipe.stem for recipe in folder.glob("base-*.yml"))
+            raise StackFileError([absent(unknown("recipe", wanted, recipes, "Recipes"))])
+        document = parse_yaml(shown(path), path.read_bytes())
+        if not isinstance(document.data, dict):
+            raise StackFileError([document.problem((), "a recipe must be a mapping")])
+        recipe = extend(document.data, recipe)
+        read.append(wanted)
+        wanted = recipe.pop("extends", None)
+        if wanted in read:
+            raise StackFileError([document.problem(("extends",), f"{wanted} extends {read[-1]} already")])
+        absent = functools.partial(document.problem, ("extends",))
+    return recipe
+
+
+def extend(below: t.Mapping[str, t.Any], own: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return a recipe on top of another: lists go on, mappings are merged, and of single values its own count."""
+    merged = dict(below)
+    for key, value in own.items():
+        under = below.get(key)
+        if isinstance(under, list) and isinstance(value, list):
+            merged[key] = under + value
+        elif isinstance(under, dict) and isinstance(value, dict):
+            merged[key] = {**under, **value}
+        else:
+            merged[key] = value
+    return merged
 
 
 def source_problems(dockerfile: Dockerfile, file: str, source: BaseSource) -> t.Iterator[Problem]:

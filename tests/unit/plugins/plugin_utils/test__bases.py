@@ -63,6 +63,44 @@ def test_a_recipe_that_is_no_mapping_is_refused(recipes: pathlib.Path) -> None:
         load_base(ARG, "Dockerfile", recipes)
 
 
+def test_a_recipe_goes_on_where_the_one_that_it_extends_ends(recipes: pathlib.Path) -> None:
+    (recipes / "base-python.yml").write_text(
+        "extends: base-x\npackages: [b]\nkeep: [/k]\nfiles: {/y: own, /z: own}\nrevision: 2\n"
+    )
+    (recipes / "base-x.yml").write_text("suite: trixie\nrevision: 1\npackages: [a]\nfiles: {/x: below, /y: below}\n")
+    assert load_base(ARG, "Dockerfile", recipes).recipe == {
+        "suite": "trixie",
+        "packages": ["a", "b"],
+        "keep": ["/k"],
+        "files": {"/x": "below", "/y": "own", "/z": "own"},
+        "revision": 2,
+    }
+
+
+def test_what_a_recipe_extends_counts_for_its_digest(recipes: pathlib.Path) -> None:
+    (recipes / "base-python.yml").write_text("extends: base-nginx\npackages: [b]\n")
+    before = load_base(ARG, "Dockerfile", recipes).input
+    (recipes / "base-nginx.yml").write_text("suite: sid\n")
+    assert load_base(ARG, "Dockerfile", recipes).input != before
+
+
+def test_an_unknown_recipe_to_extend_is_refused_where_it_is_named(recipes: pathlib.Path) -> None:
+    (recipes / "base-python.yml").write_text("packages: [b]\nextends: base-nginy\n")
+    with pytest.raises(StackFileError) as caught:
+        load_base(ARG, "Dockerfile", recipes)
+    assert str(caught.value) == (
+        "base-python.yml:2: extends: unknown recipe 'base-nginy'; did you mean 'base-nginx'?"
+        " Recipes: base-nginx, base-python"
+    )
+
+
+def test_recipes_that_extend_each_other_are_refused(recipes: pathlib.Path) -> None:
+    (recipes / "base-python.yml").write_text("extends: base-nginx\n")
+    (recipes / "base-nginx.yml").write_text("extends: base-python\n")
+    with pytest.raises(StackFileError, match=r"^base-nginx.yml:1: extends: base-python extends base-nginx already$"):
+        load_base(ARG, "Dockerfile", recipes)
+
+
 SOURCES = [
     pytest.param("ARG BASE_A=x\nFROM $BASE_A", "debian", [], id="base from Debian"),
     pytest.param("ARG BASE_A\nFROM $BASE_A", "debian", [], id="no default needed"),
