@@ -4,11 +4,10 @@
 
 # Private to this collection: it may change in any release.
 
-"""Make a base image: mmdebstrap unpacks, the tree is rewritten as it passes, the engine imports it.
+"""Make a base image: mmdebstrap unpacks, the tree is rewritten as it passes, the engine loads it.
 
-An engine takes half an archive for a whole one when its client ends in good order, and a client does so when whoever
-feeds it dies. So the image is imported without a reference, and gets it only after mmdebstrap has succeeded, the recipe
-was followed and the import has ended well. Whatever goes wrong before, old images and references stay as they were.
+The engine gets an image only after mmdebstrap has succeeded and the recipe was followed, and the image gets its
+reference only after it was loaded. Whatever goes wrong before, old images and references stay as they were.
 """
 
 from __future__ import annotations
@@ -20,6 +19,13 @@ import tarfile
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_archive import (
+    Layer,
+    image_config,
+    loaded_image,
+    read_layer,
+    write_archive,
+)
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_debian import (
     SOURCE_DATE_EPOCH,
     debian_argv,
@@ -59,15 +65,6 @@ class Order:
     work_directory: str
 
 
-def import_argv(order: Order) -> list[str]:
-    """Return the command that makes an image of the archive on its standard input and prints the image's id."""
-    changes = [f"LABEL {name}={_quoted(value)}" for name, value in sorted(order.labels.items())]
-    changes += [f"ENV {name}={_quoted(value)}" for name, value in order.recipe.environment.items()]
-    options = [word for change in changes for word in ("--change", change)]
-    message = f"{order.reference} of Debian {order.recipe.suite}"
-    return ["docker", "image", "import", f"--message={message}", *options, "--", "-"]
-
-
 def import_base(engine: Engine, order: Order) -> None:
     """Make the base image and give it its reference.
 
@@ -76,7 +73,8 @@ def import_base(engine: Engine, order: Order) -> None:
     """
     _assert_room(order.work_directory)
     with scratch_directory(order.work_directory) as scratch, open(os.path.join(scratch, "log"), "w+b") as log:
-        image_id = _run_pipeline(order, scratch, log)
+        layer = _make_layer(order, scratch, log)
+        image_id = _load(order, layer)
     engine.tag(image_id, order.reference)
 
 
@@ -95,16 +93,17 @@ def _assert_room(work_directory: str) -> None:
         )
 
 
-def _run_pipeline(order: Order, scratch: str, log: t.IO[bytes]) -> str:
+def _make_layer(order: Order, scratch: str, log: t.IO[bytes]) -> Layer:
+    """Write the base's only layer to a file of the scratch directory."""
+    path = os.path.join(scratch, "layer.tar")
     try:
-        with _debian(order, scratch, log) as debian:
-            # Unpacking takes its time, and if this process dies meanwhile no client is there to import nothing.
-            if not t.cast("t.Any", debian.stdout).peek(1):
-                raise _debian_failure(order, debian, log)
-            with _client(order) as client:
-                return _pass_on(order, debian, client, log)
+        with _debian(order, scratch, log) as debian, tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as layer:
+            _rewrite(order, layer, debian, log)
     except FileNotFoundError as exc:
         raise ImageImportError(f"there is no {exc.filename} command on this host; install it") from exc
+    except OSError as exc:
+        raise ImageImportError(f"{order.reference} cannot be made in {order.work_directory}: {exc.strerror}") from exc
+    return read_layer(path)
 
 
 @contextlib.contextmanager
@@ -124,41 +123,31 @@ def _debian(order: Order, scratch: str, log: t.IO[bytes]) -> t.Iterator[subproce
                     debian.kill()
 
 
-@contextlib.contextmanager
-def _client(order: Order) -> t.Iterator[subprocess.Popen[bytes]]:
-    """Give a running docker, and end it: first the process, lest it takes the end of its input for the archive's."""
-    with start(import_argv(order), engine_environment(os.environ), stdin=subprocess.PIPE) as client:
-        try:
-            yield client
-        finally:
-            if client.poll() is None:
-                client.kill()
-                client.wait()
-            with contextlib.suppress(BrokenPipeError):
-                t.cast("t.IO[bytes]", client.stdin).close()
+def _load(order: Order, layer: Layer) -> str:
+    """Give the image to the engine; return its id."""
+    step = f"{order.reference} of Debian {order.recipe.suite}"
+    config = image_config(layer, step, SOURCE_DATE_EPOCH, order.labels, order.recipe.environment)
+    try:
+        client = start(["docker", "image", "load"], engine_environment(os.environ), stdin=subprocess.PIPE)
+    except FileNotFoundError as exc:
+        raise ImageImportError(f"there is no {exc.filename} command on this host; install it") from exc
+    with client:
+        with contextlib.suppress(BrokenPipeError):  # a client that ends early says why
+            write_archive(t.cast("t.IO[bytes]", client.stdin), layer, config)
+        output, errors = client.communicate()
+    answer = Answer(client.returncode, output.decode(errors="replace"), errors.decode(errors="replace"))
+    image_id = loaded_image(answer.output)
+    if answer.status != 0 or image_id is None:
+        raise engine_error("docker image load", answer)
+    return image_id
 
 
-def _pass_on(order: Order, debian: subprocess.Popen[bytes], client: subprocess.Popen[bytes], log: t.IO[bytes]) -> str:
-    unpacked, wanted = t.cast("t.IO[bytes]", debian.stdout), t.cast("t.IO[bytes]", client.stdin)
-    whole = False
-    with contextlib.suppress(BrokenPipeError):  # a client that ends early says why
-        with tarfile.open(fileobj=wanted, mode="w|", format=tarfile.PAX_FORMAT) as image:
-            _rewrite(order, unpacked, image, debian, log)
-        wanted.close()
-        whole = True
-    answer = Answer(client.wait(), *(_read(pipe) for pipe in (client.stdout, client.stderr)))
-    if answer.status != 0 or not whole:
-        raise engine_error("docker image import", answer)
-    return answer.output.strip()
-
-
-def _rewrite(
-    order: Order, unpacked: t.IO[bytes], image: tarfile.TarFile, debian: subprocess.Popen[bytes], log: t.IO[bytes]
-) -> None:
+def _rewrite(order: Order, layer: tarfile.TarFile, debian: subprocess.Popen[bytes], log: t.IO[bytes]) -> None:
+    unpacked = t.cast("t.IO[bytes]", debian.stdout)
     broken = False
     try:
         with tarfile.open(fileobj=unpacked, mode="r|") as packages:
-            write_tree(packages, image, order.recipe, SOURCE_DATE_EPOCH)
+            write_tree(packages, layer, order.recipe, SOURCE_DATE_EPOCH)
     except tarfile.TarError:
         broken = True
     except ImageTreeError as exc:
@@ -175,13 +164,3 @@ def _debian_failure(order: Order, debian: subprocess.Popen[bytes], log: t.IO[byt
     output = log.read().decode(errors="replace")
     cause = explain_debian_failure(output, order.recipe.suite, order.mirror, order.work_directory)
     return ImageImportError(f"{order.reference} cannot be made: {cause}")
-
-
-def _read(pipe: t.IO[bytes] | None) -> str:
-    return "" if pipe is None else pipe.read().decode(errors="replace")
-
-
-def _quoted(value: str) -> str:
-    """Quote a value as a Dockerfile's ENV and LABEL read it."""
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
-    return f'"{escaped}"'

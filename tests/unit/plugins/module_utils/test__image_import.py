@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import re
 import tarfile
 import typing as t
 from pathlib import Path
@@ -17,11 +19,11 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine imp
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_import import (
     ImageImportError,
     Order,
-    import_argv,
     import_base,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_recipe import Recipe
 
+ID = f"sha256:{'0' * 64}"
 RECIPE = Recipe("trixie", ("netbase",), environment={"PATH": "/usr/bin", "GREETING": 'say "$HOME" \\'})
 
 
@@ -48,8 +50,7 @@ class Host(Engine):
             made.mkdir()
         self.archive.write_bytes(archive())
         self.mmdebstrap(f"cat {self.archive}")
-        # As the engine does, it takes whatever it got for an archive once its input ends.
-        self.docker(f"cat >{self.image}; echo sha256:new")
+        self.docker(f"cat >{self.image}; echo Loaded image ID: {ID}")
 
     def tag(self, image: str, reference: str) -> None:
         self.tagged.append((image, reference))
@@ -74,8 +75,17 @@ class Host(Engine):
 
     @property
     def names(self) -> list[str]:
-        with tarfile.open(self.image) as tar:
-            return tar.getnames()
+        """The paths in the layer of the image that docker was given."""
+        with tarfile.open(self.image) as image:
+            layer = next(member for member in image if member.name.endswith("/layer.tar"))
+            with tarfile.open(fileobj=image.extractfile(layer)) as tar:
+                return tar.getnames()
+
+    def member(self, pattern: str) -> t.Any:
+        """A JSON document of the image that docker was given."""
+        with tarfile.open(self.image) as image:
+            found = next(member for member in image if re.fullmatch(pattern, member.name))
+            return json.load(t.cast("t.IO[bytes]", image.extractfile(found)))
 
 
 @pytest.fixture(name="host")
@@ -85,29 +95,26 @@ def host_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     return host
 
 
-def test_the_command_sets_labels_and_variables_and_quotes_them() -> None:
-    order = Order("stack/base:1", RECIPE, {"b": "2", "a": "1 1"}, None, "/var/tmp")
-    assert import_argv(order) == [
-        "docker",
-        "image",
-        "import",
-        "--message=stack/base:1 of Debian trixie",
-        "--change",
-        'LABEL a="1 1"',
-        "--change",
-        'LABEL b="2"',
-        "--change",
-        'ENV PATH="/usr/bin"',
-        "--change",
-        'ENV GREETING="say \\"\\$HOME\\" \\\\"',
-        "--",
-        "-",
+def test_the_image_has_labels_variables_and_a_time_that_does_not_change(host: Host) -> None:
+    host.make(labels={"b": "2", "a": "1 1"})
+    config = host.member(r"[0-9a-f]{64}\.json")
+    assert config["config"] == {"Env": ["PATH=/usr/bin", 'GREETING=say "$HOME" \\'], "Labels": {"a": "1 1", "b": "2"}}
+    assert config["created"] == "2025-01-01T00:00:00Z"
+    assert config["history"] == [
+        {"created": "2025-01-01T00:00:00Z", "created_by": "stack/base:1 of Debian trixie"},
     ]
+
+
+def test_the_same_packages_give_the_same_image_to_the_byte(host: Host) -> None:
+    host.make()
+    first = host.image.read_bytes()
+    host.make()
+    assert host.image.read_bytes() == first
 
 
 def test_what_was_unpacked_is_imported_and_then_gets_its_reference(host: Host) -> None:
     host.make()
-    assert host.tagged == [("sha256:new", "stack/base:1")]
+    assert host.tagged == [(ID, "stack/base:1")]
     assert host.names == ["etc", "etc/netbase"]
 
 
@@ -158,7 +165,7 @@ ENGINE_FAILURES = [
 def test_when_the_engine_refuses_its_words_are_told(host: Host, script: str) -> None:
     host.archive.write_bytes(archive(10_000_000))
     host.docker(script)
-    with pytest.raises(ImageEngineError, match=r"docker image import failed .*boom"):
+    with pytest.raises(ImageEngineError, match=r"docker image load failed .*boom"):
         host.make()
     assert host.tagged == []
     assert os.listdir(host.work) == []

@@ -176,8 +176,8 @@ def test_a_missing_engine_is_an_error_but_in_check_mode(run: Run, host: Host) ->
 
 
 def test_an_engine_that_refuses_is_told(run: Run, host: Host) -> None:
-    host.failure = ImageEngineError("docker image import failed: boom")
-    assert run()["msg"] == "docker image import failed: boom"
+    host.failure = ImageEngineError("docker image load failed: boom")
+    assert run()["msg"] == "docker image load failed: boom"
 
 
 def test_no_bases_are_nothing_to_do(run: Run) -> None:
