@@ -7,7 +7,7 @@ PLAYBOOK = .venv/bin/ansible-playbook
 RUN = .venv/bin/python tests/run.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down pin-model test test-all check lint unit faults slow sanity molecule bench bench-models lock clean
+.PHONY: help demo demo-down pin-model test test-all check lint unit browser faults slow sanity molecule bench bench-models bench-images lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,7 +36,7 @@ test-all: .venv/test.stamp ## Run that, and what takes long
 check: .venv/test.stamp ## Run what needs no Docker: linters, types, documentation, unit tests
 	$(RUN) check
 
-lint unit faults slow sanity molecule: .venv/test.stamp
+lint unit browser faults slow sanity molecule: .venv/test.stamp
 	$(RUN) $@
 
 bench: .venv/test.stamp ## Measure, and write bench/results.json and a table
@@ -44,6 +44,9 @@ bench: .venv/test.stamp ## Measure, and write bench/results.json and a table
 
 bench-models: .venv/test.stamp ## Measure model_pull beside others; write bench/models.json, docs/measurements.md
 	.venv/bin/python tests/bench/models.py
+
+bench-images: .venv/test.stamp ## Measure images beside naive ones; write bench/images.json, docs/measurements.md
+	.venv/bin/python tests/bench/images.py
 
 lock: .venv/test.stamp ## Bring the lock files to the newest versions that pyproject.toml allows
 	.ci/lock

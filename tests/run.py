@@ -167,6 +167,10 @@ SANITY_TESTS = [
         env={"HOME": str(SANITY / "home")},
     )
 ]
+BROWSER = [
+    Check("chromium", [f"{BIN}/ansible-playbook", "tests/browser/chromium.yml", "-i", "localhost,"]),
+    pytest("browser", "tests/browser"),
+]
 FAULTS = [pytest("faults", "tests/faults")]
 SLOW = [pytest("slow", "-m", "slow", "tests/faults")]
 MOLECULE = [
@@ -184,11 +188,12 @@ PLANS: dict[str, tuple[list[Check], list[Check]]] = {
     "unit": (UNIT, []),
     "check": ([*LINT, *UNIT], []),
     "sanity": (SANITY_TESTS, []),
+    "browser": ([], BROWSER),
     "faults": ([], FAULTS),
     "molecule": ([], MOLECULE),
     "slow": ([], SLOW),
-    "test": ([*LINT, *UNIT, *SANITY_TESTS], [*FAULTS, *MOLECULE]),
-    "test-all": ([*LINT, *UNIT, *SANITY_TESTS], [*FAULTS, *MOLECULE, *SLOW]),
+    "test": ([*LINT, *UNIT, *SANITY_TESTS], [*BROWSER, *FAULTS, *MOLECULE]),
+    "test-all": ([*LINT, *UNIT, *SANITY_TESTS], [*BROWSER, *FAULTS, *MOLECULE, *SLOW]),
 }
 
 

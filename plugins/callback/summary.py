@@ -7,12 +7,13 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: summary
 type: aggregate
-short_description: Show at the end of a run what was deployed where
+short_description: Show at the end of a run what was built and what was deployed where
 version_added: 0.1.0
 description:
   - Collects the results of M(emorobcare.fleet.stack_release) and shows for each host, once the run is over, a
     short table of its services (state, where to find them, model, time until ready) and how long it took.
   - For a deployment that failed, shows the reason, the check that failed, its last answer and the log's last lines.
+  - Shows before them the tables of M(emorobcare.fleet.image_report), and where its pages are.
   - Shows nothing where the standard output is for programs, as with C(ANSIBLE_STDOUT_CALLBACK=ansible.posix.json).
 author:
   - The emorobcare.fleet contributors (@emorobcare)
@@ -30,6 +31,7 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._summary import (
     Deployment,
     Outcome,
     read_wanted,
+    report_lines,
     summary_lines,
 )
 
@@ -41,6 +43,7 @@ if t.TYPE_CHECKING:
     from ansible.playbook.task import Task
 
 _ACTIONS = ("emorobcare.fleet.stack_release", "stack_release")
+_REPORTS = ("emorobcare.fleet.image_report", "image_report")
 _FOR_PROGRAMS = ("json", "jsonl")
 
 
@@ -57,6 +60,7 @@ class CallbackModule(CallbackBase):
         self._began = time.monotonic()
         self._task_began: dict[str, float] = {}
         self._deployments: list[Deployment] = []
+        self._reports: list[str] = []
 
     def v2_playbook_on_start(self, playbook: Playbook) -> None:
         self._began = time.monotonic()
@@ -75,10 +79,14 @@ class CallbackModule(CallbackBase):
         stdout_callback = str(constants.config.get_config_value("DEFAULT_STDOUT_CALLBACK"))
         if stdout_callback.rpartition(".")[2] in _FOR_PROGRAMS:
             return
+        for line in self._reports:
+            self._display.display(line)
         for line in summary_lines(self._deployments, time.monotonic() - self._began):
             self._display.display(line)
 
     def _collect(self, result: CallbackTaskResult, outcome: Outcome) -> None:
+        if result.task.action in _REPORTS and outcome == "ok":
+            self._reports += report_lines(result.result)
         if result.task.action not in _ACTIONS:
             return
         host = result.host.get_name()

@@ -110,6 +110,12 @@ _raw:
         max_size:
           description: Largest size in bytes, or null.
           type: int
+    audit:
+      description:
+        - The same images as M(emorobcare.fleet.image_audit) takes them, with C(lifecycle), C(bases), C(max_size), and
+          the policy of C(stack.yml) in C(rules) and C(max_layers).
+      type: list
+      elements: dict
     bases:
       description: Base images to make; none with O(base_source=registry).
       type: list

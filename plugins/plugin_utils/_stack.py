@@ -25,6 +25,7 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._release import (
     release_document,
 )
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._release_files import release_files
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_audit import audit_problems
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_error import (
     Problem,
     StackFileError,
@@ -63,7 +64,8 @@ def load_stack(
     documents = list(compose.values())
     stack = make_stack({**stack_file.data, "models": _read_models(folder, stack_file)})
     services = merged(documents, "services")
-    problems = [*relation_problems(stack_file), *compose_problems(stack_file, stack, documents, others)]
+    problems = [*relation_problems(stack_file), *audit_problems(stack_file)]
+    problems += compose_problems(stack_file, stack, documents, others)
     carried, file_problems = release_files(folder, stack_file, documents)
     images, image_problems = prepare_images(folder, stack_file, stack, services, base_source, recipes)
     problems += [*file_problems, *image_problems]
@@ -155,5 +157,6 @@ def _image_result(images: t.Sequence[PreparedImage]) -> dict[str, t.Any]:
     bases = {base.name: base for image in images for base in image.bases}
     return {
         "images": [image.as_result() for image in images],
+        "audit": [image.as_audit() for image in images],
         "bases": [bases[name].as_result() for name in sorted(bases)],
     }

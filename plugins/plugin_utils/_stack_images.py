@@ -11,7 +11,7 @@ from __future__ import annotations
 import pathlib
 import re
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._bases import (
     Base,
@@ -29,16 +29,20 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_error impo
     shown,
     unknown,
 )
-from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_model import Image, Stack
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_model import Audit, Image, Lifecycle, Stack, plain
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._yaml_file import Document
 
 # ARGs that BuildKit knows without a declaration.
 _PREDEFINED = re.compile(r"(HTTP|HTTPS|FTP|NO|ALL)_PROXY|BUILDKIT_\w+|SOURCE_DATE_EPOCH", re.IGNORECASE)
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$([A-Za-z_][A-Za-z0-9_]*)")
 
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """An image and everything that its build needs: absolute context, all arguments, max_size in bytes."""
+    """An image and everything that its build and its audit need.
+
+    The context is absolute, max_size is in bytes; sources are what FROM lines pull, once arguments are filled in.
+    """
 
     service: str
     name: str
@@ -48,6 +52,9 @@ class PreparedImage:
     args: t.Mapping[str, str]
     max_size: int | None
     bases: tuple[Base, ...]
+    sources: tuple[str, ...] = ()
+    lifecycle: Lifecycle = "stateless"
+    audit: Audit = field(default_factory=Audit)
 
     @property
     def reference(self) -> str:
@@ -63,6 +70,21 @@ class PreparedImage:
             "dockerfile": self.dockerfile,
             "args": dict(self.args),
             "max_size": self.max_size,
+        }
+
+    def as_audit(self) -> dict[str, t.Any]:
+        recipes = {base.reference: base.name for base in self.bases}
+        policy = {} if self.audit.max_layers is None else {"max_layers": self.audit.max_layers}
+        return {
+            "service": self.service,
+            "reference": self.reference,
+            "lifecycle": self.lifecycle,
+            "context": str(self.context),
+            "dockerfile": self.dockerfile,
+            "bases": [{"reference": source, "recipe": recipes.get(source)} for source in self.sources],
+            "max_size": self.max_size,
+            "rules": plain(self.audit.rules),
+            **policy,
         }
 
 
@@ -81,14 +103,19 @@ def prepare_images(
         if image.service not in services:
             continue
         try:
-            prepared.append(_prepare(folder, stack_file, stack.name, image, base_source, recipes))
+            prepared.append(_prepare(folder, stack_file, stack, image, base_source, recipes))
         except StackFileError as exc:
             problems += exc.problems
     return prepared, problems
 
 
 def _prepare(
-    folder: pathlib.Path, stack_file: Document, stack: str, image: Image, base_source: BaseSource, recipes: pathlib.Path
+    folder: pathlib.Path,
+    stack_file: Document,
+    stack: Stack,
+    image: Image,
+    base_source: BaseSource,
+    recipes: pathlib.Path,
 ) -> PreparedImage:
     context, file = _find_dockerfile(folder, stack_file, image)
     dockerfile = parse_dockerfile(file.read_text(encoding="utf-8", errors="replace"))
@@ -97,16 +124,27 @@ def _prepare(
         raise StackFileError(problems)
     bases, base_args = _resolve_bases(dockerfile, shown(file), base_source, recipes)
     args = {**image.args, **base_args}
+    service = stack.services.get(image.service)
     return PreparedImage(
         service=image.service,
-        name=f"{stack}/{image.service}",
+        name=f"{stack.name}/{image.service}",
         input=image_input(context_files(context, image.dockerfile), image.dockerfile, args),
         context=context,
         dockerfile=image.dockerfile,
         args=dict(sorted(args.items())),
         max_size=image.max_size,
         bases=bases,
+        sources=_sources(dockerfile, args),
+        lifecycle="stateless" if service is None else service.lifecycle,
+        audit=image.audit,
     )
+
+
+def _sources(dockerfile: Dockerfile, args: t.Mapping[str, str]) -> tuple[str, ...]:
+    """Return what the FROM lines pull, each once."""
+    values = {**{arg.name: arg.default or "" for arg in dockerfile.globals}, **args}
+    sources = (_VARIABLE.sub(lambda name: values.get(name[1] or name[2], ""), one.source) for one in dockerfile.pulled)
+    return tuple(dict.fromkeys(sources))
 
 
 def _find_dockerfile(folder: pathlib.Path, stack_file: Document, image: Image) -> tuple[pathlib.Path, pathlib.Path]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import posixpath
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._units import seconds, size_in_bytes
 
@@ -21,14 +21,27 @@ Scalar = t.Union[str, int, bool]
 
 
 @dataclass(frozen=True)
+class Audit:
+    """Where images may differ from the rules' defaults: plain rules by name, as stack.yml has them."""
+
+    max_layers: int | None = None
+    rules: t.Mapping[str, t.Mapping[str, t.Any]] = field(default_factory=dict)
+
+    def over(self, other: Audit) -> Audit:
+        """Return both as one; what this says goes before what the other says."""
+        return Audit(self.max_layers or other.max_layers, {**other.rules, **self.rules})
+
+
+@dataclass(frozen=True)
 class Image:
-    """How one service's image is built; paths are relative, max_size is in bytes."""
+    """How one service's image is built; paths are relative, max_size is in bytes; audit includes the stack's."""
 
     service: str
     context: str
     dockerfile: str
     args: t.Mapping[str, str]
     max_size: int | None
+    audit: Audit = Audit()
 
 
 @dataclass(frozen=True)
@@ -129,7 +142,9 @@ def make_stack(data: t.Mapping[str, t.Any]) -> Stack:
     """Normalise the data of a stack file that the schema let through, with its models in the list form."""
     return Stack(
         name=data["name"],
-        images=tuple(_image(name, image) for name, image in sorted(data.get("images", {}).items())),
+        images=tuple(
+            _image(name, image, _audit(data.get("audit", {}))) for name, image in sorted(data.get("images", {}).items())
+        ),
         models=make_models(data.get("models", [])),
         parameters={name: _parameter(item) for name, item in data.get("parameters", {}).items()},
         secrets={name: Secret(item.get("description", "")) for name, item in data.get("secrets", {}).items()},
@@ -160,7 +175,11 @@ def plain_parameter(parameter: Parameter) -> dict[str, t.Any]:
     return {key: value for key, value in data.items() if not (key == "default" and value is None)}
 
 
-def _image(service: str, data: t.Mapping[str, t.Any]) -> Image:
+def _audit(data: t.Mapping[str, t.Any]) -> Audit:
+    return Audit(data.get("max_layers"), dict(data.get("rules", {})))
+
+
+def _image(service: str, data: t.Mapping[str, t.Any], audit: Audit) -> Image:
     max_size = data.get("max_size")
     return Image(
         service=service,
@@ -168,6 +187,7 @@ def _image(service: str, data: t.Mapping[str, t.Any]) -> Image:
         dockerfile=posixpath.normpath(data.get("dockerfile", "Dockerfile")),
         args={key: str(value) for key, value in data.get("args", {}).items()},
         max_size=None if max_size is None else size_in_bytes(max_size),
+        audit=_audit(data.get("audit", {})).over(audit),
     )
 
 

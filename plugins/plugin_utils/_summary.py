@@ -57,6 +57,12 @@ def summary_lines(deployments: t.Sequence[Deployment], whole: float) -> list[str
     return lines
 
 
+def report_lines(result: t.Mapping[str, t.Any]) -> list[str]:
+    """Return the lines for what emorobcare.fleet.image_report returned: its table, and where the page is."""
+    lines = [str(line) for line in result.get("table") or ()]
+    return [*lines, f"report: {result['dest']}", ""] if lines else []
+
+
 def read_wanted(args: t.Mapping[str, t.Any], check_mode: bool) -> Wanted:
     """Read the options of a task, which may be incomplete or of any type if it failed early."""
     release = args.get("release")

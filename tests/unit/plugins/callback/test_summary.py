@@ -85,3 +85,21 @@ def test_output_for_programs_is_left_alone(monkeypatch: pytest.MonkeyPatch, stdo
     callback = CallbackModule(display=t.cast("t.Any", screen := Screen()))
     play(callback, (callback.v2_runner_on_ok, result("robot-1", changed=True, services=[])))
     assert len(screen.lines) == shown
+
+
+def test_the_table_of_images_comes_before_what_was_deployed() -> None:
+    callback = CallbackModule(display=t.cast("t.Any", screen := Screen()))
+    report = result("localhost", "emorobcare.fleet.image_report", table=["IMAGE  SIZE", "api    1 MB"], dest="/r.html")
+    play(
+        callback,
+        (callback.v2_runner_on_ok, result("robot-1", changed=True, services=[])),
+        (callback.v2_runner_on_ok, report),
+    )
+    assert screen.lines[:4] == ["IMAGE  SIZE", "api    1 MB", "report: /r.html", ""]
+    assert len(screen.lines) > 4
+
+
+def test_a_report_that_failed_shows_no_table() -> None:
+    callback = CallbackModule(display=t.cast("t.Any", screen := Screen()))
+    play(callback, (callback.v2_runner_on_failed, result("localhost", "image_report", msg="no room")))
+    assert screen.lines == []

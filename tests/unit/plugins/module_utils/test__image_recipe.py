@@ -5,10 +5,8 @@
 from __future__ import annotations
 
 import typing as t
-from pathlib import Path
 
 import pytest
-import yaml
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_recipe import (
     File,
@@ -18,7 +16,6 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_recipe imp
     path_matcher,
 )
 
-BASES = Path(__file__).parents[4] / "roles" / "image_build" / "files" / "bases"
 SMALLEST: dict[str, t.Any] = {"suite": "trixie", "packages": ["netbase"]}
 
 GLOBS = [
@@ -57,14 +54,6 @@ def test_keep_wins_over_remove() -> None:
     assert removes("/usr/share/doc/a/changelog")
     assert not removes("/usr/share/doc/a/copyright")
     assert not removes("/usr/bin/a")
-
-
-@pytest.mark.parametrize("path", sorted(BASES.glob("*.yml")), ids=lambda path: path.stem)
-def test_every_recipe_of_the_role_is_right(path: Path) -> None:
-    recipe = parse_recipe(path.stem, yaml.safe_load(path.read_text(encoding="utf-8")))
-    assert recipe.packages
-    users = next(file.content for file in recipe.files if file.path == "/etc/passwd")
-    assert b"app:x:10001:10001:app:/nonexistent:/usr/sbin/nologin\n" in users
 
 
 def test_users_become_passwd_and_group() -> None:

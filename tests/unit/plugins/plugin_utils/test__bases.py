@@ -8,6 +8,7 @@ import pathlib
 
 import pytest
 
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_recipe import parse_recipe
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._bases import (
     BaseSource,
     load_base,
@@ -17,6 +18,7 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._bases import (
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._dockerfile import Arg, parse_dockerfile
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_error import StackFileError
 
+SHIPPED = pathlib.Path(__file__).parents[4] / "roles" / "image_build" / "files" / "bases"
 ARG = Arg("BASE_PYTHON", "python:3.13", 2)
 
 
@@ -99,6 +101,15 @@ def test_recipes_that_extend_each_other_are_refused(recipes: pathlib.Path) -> No
     (recipes / "base-nginx.yml").write_text("extends: base-python\n")
     with pytest.raises(StackFileError, match=r"^base-nginx.yml:1: extends: base-python extends base-nginx already$"):
         load_base(ARG, "Dockerfile", recipes)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SHIPPED.glob("*.yml")))
+def test_every_recipe_of_the_role_is_right(name: str) -> None:
+    base = load_base(Arg(name.upper().replace("-", "_"), None, 1), "Dockerfile", SHIPPED)
+    recipe = parse_recipe(name, base.recipe)
+    assert recipe.packages
+    users = next(file.content for file in recipe.files if file.path == "/etc/passwd")
+    assert b"app:x:10001:10001:app:/nonexistent:/usr/sbin/nologin\n" in users
 
 
 SOURCES = [

@@ -62,6 +62,9 @@ def test_a_stack_has_defaults_for_all_that_it_leaves_out() -> None:
     assert plain(stack.services) == {"api": {"lifecycle": "job", "url": None, "gate": []}}
 
 
+NO_AUDIT: dict[str, t.Any] = {"max_layers": None, "rules": {}}
+
+
 def test_an_image_is_normalised() -> None:
     image = {"context": "images/api", "max_size": "300MB", "args": {"A": 1, "B": "x"}}
     stack = make_stack({**SMALLEST, "images": {"web": {"context": "w", "dockerfile": "./D"}, "api": image}})
@@ -72,9 +75,19 @@ def test_an_image_is_normalised() -> None:
             "dockerfile": "Dockerfile",
             "args": {"A": "1", "B": "x"},
             "max_size": 300_000_000,
+            "audit": NO_AUDIT,
         },
-        {"service": "web", "context": "w", "dockerfile": "D", "args": {}, "max_size": None},
+        {"service": "web", "context": "w", "dockerfile": "D", "args": {}, "max_size": None, "audit": NO_AUDIT},
     ]
+
+
+def test_an_image_s_audit_goes_before_the_stack_s() -> None:
+    ours = {"level": "warn"}
+    theirs = {"level": "ignore", "reason": "vendor", "until": "2027-06-30"}
+    image = {"context": "api", "audit": {"rules": {"setuid": theirs}}}
+    audit = {"max_layers": 9, "rules": {"setuid": ours, "layers": ours}}
+    stack = make_stack({**SMALLEST, "audit": audit, "images": {"api": image}})
+    assert plain(stack.images[0].audit) == {"max_layers": 9, "rules": {"setuid": theirs, "layers": ours}}
 
 
 def test_the_order_in_which_models_and_their_files_are_written_does_not_matter() -> None:

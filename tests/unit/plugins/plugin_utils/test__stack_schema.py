@@ -83,7 +83,7 @@ FAULTS = [
     pytest.param(
         stack("backup: {}"),
         "stack.yml:3: backup: unknown key 'backup'. Allowed:"
-        " images, models, name, parameters, rollout, secrets, services",
+        " audit, images, models, name, parameters, rollout, secrets, services",
         id="unknown key at the top",
     ),
     pytest.param(

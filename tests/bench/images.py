@@ -1,0 +1,167 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Measure the stacks' images: how large beside naive ones, how long from nothing, with nothing to do, with new code.
+
+All happens in the engine of a lab host that is made for it, so that throwing caches away harms nobody. Times are whole
+commands (ansible-playbook and all), wall clock, in seconds. A run of everything writes bench/images.json and the tables
+in docs/measurements.md; any other writes .cache/bench-images/images.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "collections"))
+
+from ansible_collections.emorobcare.fleet.tests.bench.images_machine import Machine
+from ansible_collections.emorobcare.fleet.tests.bench.images_report import (
+    Service,
+    Stack,
+    family_of,
+    results,
+    tables,
+    with_block,
+)
+from ansible_collections.emorobcare.fleet.tests.bench.models_setup import describe_machine
+
+CACHE = ROOT / ".cache" / "bench-images"
+RESULTS = ROOT / "bench" / "images.json"
+DOCUMENT = ROOT / "docs" / "measurements.md"
+NAIVE = Path("bench/naive")
+REPEAT = 3
+SOURCES = ("*.py", "app.js")
+
+
+def say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def options(words: t.Sequence[str], known: t.Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure the stacks' images.")
+    parser.add_argument("--stacks", default="", help=f"these only, by comma, of: {', '.join(known)}")
+    parser.add_argument("--repeat", type=int, default=REPEAT, help="so many rounds")
+    asked = parser.parse_args(words)
+    asked.chosen = [name for name in known if not asked.stacks or name in asked.stacks.split(",")]
+    if asked.repeat < 1 or not asked.chosen:
+        parser.error("--repeat must be at least 1, and --stacks must name one that there is")
+    return asked
+
+
+def context_of(stack: str, service: str) -> Path:
+    """Return a service's context below the checkout: the folder of its name, as all stacks have it."""
+    return Path("stacks") / stack / "images" / service
+
+
+def source_of(context: Path) -> str:
+    """Return the file that a developer changes most: the largest one that is a program, tests excepted."""
+    files = [file for form in SOURCES for file in sorted((ROOT / context).rglob(form))]
+    chosen = max(files, key=lambda file: file.stat().st_size, default=None)
+    return str(chosen.relative_to(ROOT)) if chosen else ""
+
+
+def naive_dockerfile(stack: str, service: str) -> str:
+    """Return the naive Dockerfile of a service: its own, or that of its family."""
+    files = [file.name for file in (ROOT / context_of(stack, service)).glob("*")]
+    for folder in (NAIVE / stack / service, NAIVE / (family_of(stack, service, files) or "none")):
+        if (ROOT / folder / "Dockerfile").is_file():
+            return str(folder / "Dockerfile")
+    return ""
+
+
+def from_nothing(machine: Machine, stacks: t.Sequence[Stack]) -> None:
+    """One round: all caches gone, each stack built; what came out is noted."""
+    machine.forget_all()
+    for stack in stacks:
+        stack.cold.append(machine.play("images", stack.name))
+        say(f"{stack.name} from nothing: {stack.cold[-1]:.1f} s")
+        for name, (id_, size) in sorted(machine.images(stack.name).items()):
+            service = next((one for one in stack.services if one.name == name), None)
+            if service is None:
+                files = [file.name for file in (ROOT / context_of(stack.name, name)).glob("*")]
+                service = Service(stack.name, name, family_of(stack.name, name, files), size)
+                stack.services.append(service)
+            service.ids.append(id_)
+
+
+def with_little_to_do(machine: Machine, stack: Stack, rounds: int) -> None:
+    """Measure runs that find all in place, and runs after a change of one line in each service."""
+    built = machine.images(stack.name)
+    stack.no_op += [machine.play("images", stack.name) for _round in range(rounds)]
+    if machine.images(stack.name) != built:
+        raise SystemExit(f"{stack.name}: a run that had nothing to do built an image")
+    for service in stack.services:
+        source = source_of(context_of(stack.name, service.name))
+        for _round in range(rounds if source else 0):
+            machine.edit(source)
+            service.code_seconds.append(machine.play("images", stack.name))
+            built, before = machine.images(stack.name), built
+            if {name for name in built if built[name] != before.get(name)} != {service.name}:
+                raise SystemExit(f"{stack.name}: a change of {source} must build {service.name}, and nothing else")
+    say(f"{stack.name}: nothing to do {stack.no_op[-1]:.1f} s")
+
+
+def beside_naive(machine: Machine, stacks: t.Sequence[Stack]) -> None:
+    """Build each service as one would first."""
+    machine.make_naive_bases()
+    for service in (service for stack in stacks for service in stack.services):
+        dockerfile = naive_dockerfile(service.stack, service.name)
+        if not dockerfile:
+            service.why_not = "no naive Dockerfile"
+            continue
+        context = str(context_of(service.stack, service.name))
+        service.naive, service.why_not = machine.naive_size(dockerfile, context)
+        say(f"{service.stack}/{service.name}: {service.size / 1e6:.1f} MB, naive {(service.naive or 0) / 1e6:.1f} MB")
+
+
+def measure(names: t.Sequence[str], rounds: int) -> tuple[list[Stack], str]:
+    stacks = [Stack(name) for name in names]
+    with Machine(ROOT, "bench-images", CACHE / "lab") as machine:
+        say("setting the machine up")
+        machine.set_up()
+        for _round in range(rounds):
+            from_nothing(machine, stacks)
+        for stack in stacks:
+            with_little_to_do(machine, stack, rounds)
+        beside_naive(machine, stacks)
+        return stacks, machine.engine_version()
+
+
+def main(words: t.Sequence[str]) -> int:
+    known = sorted(file.parent.name for file in ROOT.glob("stacks/*/stack.yml"))
+    asked = options(words, known)
+    started = time.monotonic()
+    CACHE.mkdir(parents=True, exist_ok=True)
+    stacks, engine = measure(asked.chosen, asked.repeat)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    about = {
+        "machine": describe_machine(CACHE),
+        "run": {
+            "date": time.strftime("%Y-%m-%d", time.gmtime()),
+            "commit": commit.stdout.strip(),
+            "engine": engine,
+            "rounds": asked.repeat,
+            "seconds": round(time.monotonic() - started),
+        },
+    }
+    is_whole = asked.chosen == known and asked.repeat >= REPEAT
+    written = RESULTS if is_whole else CACHE / "images.json"
+    written.write_text(json.dumps(results(stacks, about), indent=2) + "\n", encoding="utf-8")
+    text = tables(stacks, about)
+    if is_whole:
+        DOCUMENT.write_text(with_block(DOCUMENT.read_text(encoding="utf-8"), text), encoding="utf-8")
+    print(text)
+    say(f"written: {written.relative_to(ROOT)}{' and docs/measurements.md' if is_whole else ''}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What each stack's page is for: what its services say, what a person does, and what the page then shows."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.emorobcare.fleet.tests.browser._browser import Browser
+from ansible_collections.emorobcare.fleet.tests.browser._server import Answer, Answers
+
+
+@dataclass(frozen=True)
+class Use:
+    """A stack's main action: answers of its services, the doing, and the words that the page then shows, and where."""
+
+    answers: Answers
+    act: t.Callable[[Browser], None]
+    shows: str
+    where: str = "body"
+
+
+def submit(form: str, **fields: str) -> t.Callable[[Browser], None]:
+    """Return the act of filling in fields, by id, and sending a form."""
+
+    def act(browser: Browser) -> None:
+        for name, text in fields.items():
+            place = browser.find(f"#{name}")
+            place.clear()
+            place.send_keys(text)
+        browser.find(f"{form} button").click()
+
+    return act
+
+
+READY = Answer({"ready": True, "status": "ready", "parts": {}})
+
+USES: dict[str, Use] = {
+    "emorobcare": Use(
+        answers={
+            "GET /api/ready": READY,
+            "GET /asr/ready": READY,
+            "GET /api/documents": Answer({"total": 12, "documents": []}),
+            "GET /api/search": Answer({"results": [{"text": "Nobody visits me", "score": 0.83}]}),
+        },
+        act=submit("#search", q="I feel alone"),
+        shows="Nobody visits me\n83 %",
+        where="#hits",
+    ),
+}
