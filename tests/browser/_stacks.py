@@ -50,4 +50,25 @@ USES: dict[str, Use] = {
         shows="Nobody visits me\n83 %",
         where="#hits",
     ),
+    "emotion": Use(
+        answers={
+            "GET /api/ready": READY,
+            "POST /api/detect": Answer(
+                {
+                    "faces": [
+                        {
+                            "box": {"left": 10, "top": 10, "size": 50},
+                            "emotion": "happy",
+                            "emotions": {"happy": 0.9, "sad": 0.1},
+                            "stress": 0.07,
+                            "stress_level": "low",
+                        }
+                    ]
+                }
+            ),
+        },
+        act=submit("#look"),
+        shows="Face 1: happy, stress low (7 %)",
+        where="#faces",
+    ),
 }
