@@ -117,6 +117,12 @@ options:
       - Path of C(syft) on the host. By default it is looked for in C(PATH) and, where the module runs on the controller
         itself, beside the controller's Python.
     type: path
+  strict:
+    description:
+      - Whether the task fails when an image breaks a rule of level V(fail).
+      - With V(false), RV(verdict) says what is broken, and whoever asked decides: for a report first, say.
+    type: bool
+    default: true
   hadolint:
     description:
       - Path of C(hadolint) on the controller. By default it is looked for in C(PATH) and beside the controller's
@@ -157,6 +163,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+verdict:
+  description: What keeps images from passing, in lines for people; empty when nothing does.
+  returned: always, unless the images cannot be looked at
+  type: str
 images:
   description: The images, in the order of the request. In check mode those that the engine lacks are left out.
   returned: always, unless the images cannot be looked at
@@ -288,6 +298,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "sbom_directory": {"type": "path"},
     "cache_directory": {"type": "path"},
     "syft": {"type": "path"},
+    "strict": {"type": "bool", "default": True},
     "hadolint": {"type": "path"},
     "scan": {
         "type": "dict",
@@ -408,9 +419,9 @@ def run(module: AnsibleModule, today: datetime.date) -> dict[str, t.Any]:
         told.append(report(facts, seen[reference], verdicts[reference], sbom))
         written = written or (sbom is not None and sbom.written)
     cache.prune()
-    message = failure_message(verdicts)
-    result: dict[str, t.Any] = {"changed": written, "images": told}
-    return {**result, "failed": True, "msg": message} if message else result
+    verdict = failure_message(verdicts)
+    result: dict[str, t.Any] = {"changed": written, "images": told, "verdict": verdict}
+    return {**result, "failed": True, "msg": verdict} if verdict and module.params["strict"] else result
 
 
 def main() -> None:
