@@ -71,4 +71,14 @@ USES: dict[str, Use] = {
         shows="Face 1: happy, stress low (7 %)",
         where="#faces",
     ),
+    "vitalyst": Use(
+        answers={
+            "GET /api/ready": READY,
+            "POST /api/dev/token": Answer({"token": "t"}),
+            "GET /api/entities": Answer({"entities": [{"id": "zinc", "label": "Zinc", "kind": "mineral"}]}),
+        },
+        act=submit("#search", q="zin"),
+        shows="Zinc (mineral)",
+        where="#found",
+    ),
 }

@@ -71,6 +71,13 @@ def test_a_violation_fails_and_everything_is_told_anyway() -> None:
     assert result["images"][0]["states"]["size"] == "failed"
 
 
+def test_who_decides_for_himself_is_told_and_does_not_fail() -> None:
+    result = run({"max_size": 10}, strict=False)
+    assert not result.get("failed")
+    assert not result["images"][0]["passed"]
+    assert "size: is too large" in result["verdict"]
+
+
 def test_an_ignored_violation_passes_until_its_date() -> None:
     tomorrow = (datetime.date.today() + datetime.timedelta(days=1)).isoformat()
     rule = {"level": "ignore", "reason": "known", "until": tomorrow}
