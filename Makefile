@@ -7,7 +7,7 @@ PLAYBOOK = .venv/bin/ansible-playbook
 RUN = .venv/bin/python tests/run.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down pin-model test test-all check lint unit browser faults slow sanity molecule bench bench-models bench-images lock clean
+.PHONY: help demo demo-down pin-model test test-all check lint unit browser faults stacks slow sanity molecule bench bench-models bench-images lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,7 +36,7 @@ test-all: .venv/test.stamp ## Run that, and what takes long
 check: .venv/test.stamp ## Run what needs no Docker: linters, types, documentation, unit tests
 	$(RUN) check
 
-lint unit browser faults slow sanity molecule: .venv/test.stamp
+lint unit browser faults stacks slow sanity molecule: .venv/test.stamp
 	$(RUN) $@
 
 bench: .venv/test.stamp ## Measure, and write bench/results.json and a table

@@ -172,6 +172,7 @@ BROWSER = [
     pytest("browser", "tests/browser"),
 ]
 FAULTS = [pytest("faults", "tests/faults")]
+STACKS = [pytest("stacks", "tests/stacks")]
 SLOW = [pytest("slow", "-m", "slow", "tests/faults")]
 MOLECULE = [
     Check(
@@ -190,10 +191,11 @@ PLANS: dict[str, tuple[list[Check], list[Check]]] = {
     "sanity": (SANITY_TESTS, []),
     "browser": ([], BROWSER),
     "faults": ([], FAULTS),
+    "stacks": ([], STACKS),
     "molecule": ([], MOLECULE),
     "slow": ([], SLOW),
-    "test": ([*LINT, *UNIT, *SANITY_TESTS], [*BROWSER, *FAULTS, *MOLECULE]),
-    "test-all": ([*LINT, *UNIT, *SANITY_TESTS], [*BROWSER, *FAULTS, *MOLECULE, *SLOW]),
+    "test": ([*LINT, *UNIT, *SANITY_TESTS], [*BROWSER, *FAULTS, *STACKS, *MOLECULE]),
+    "test-all": ([*LINT, *UNIT, *SANITY_TESTS], [*BROWSER, *FAULTS, *STACKS, *MOLECULE, *SLOW]),
 }
 
 

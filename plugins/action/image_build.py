@@ -66,9 +66,8 @@ class ActionModule(ActionBase):
     def _build(self, args: Result, contexts: Contexts, task_vars: dict[str, t.Any]) -> Result:
         """Send the contexts, then run the module."""
         images = copy.deepcopy(args["images"])
-        with tempfile.TemporaryDirectory(
-            prefix="image-build-", dir=C.config.get_config_value("DEFAULT_LOCAL_TMP")
-        ) as local:
+        # An attribute that Ansible sets when it starts; its configuration has the value with variables not filled in.
+        with tempfile.TemporaryDirectory(prefix="image-build-", dir=vars(C)["DEFAULT_LOCAL_TMP"]) as local:
             for index, files in contexts.items():
                 archive = pathlib.Path(local) / f"{index}.tar"
                 write_archive(pathlib.Path(images[index]["context"]), files, archive)

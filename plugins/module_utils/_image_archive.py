@@ -67,13 +67,19 @@ def image_config(
     return json.dumps(config, sort_keys=True, separators=(",", ":")).encode()
 
 
-def write_archive(output: t.IO[bytes], layer: Layer, config: bytes) -> None:
-    """Write the archive of an image. What names the image comes last, so that half an archive is none."""
+def write_archive(output: t.IO[bytes], layers: t.Sequence[Layer], config: bytes) -> None:
+    """Write the archive of an image, its lowest layer first.
+
+    What names the image comes last, so that half an archive is none. A layer without a path is one that the engine has.
+    """
     config_name = f"{hashlib.sha256(config).hexdigest()}.json"
-    layer_name = f"{layer.digest}/layer.tar"
-    manifest = json.dumps([{"Config": config_name, "RepoTags": None, "Layers": [layer_name]}]).encode()
-    with tarfile.open(fileobj=output, mode="w|") as tar, open(layer.path, "rb") as content:
-        _add(tar, layer_name, layer.size, content)
+    names = [f"{layer.digest}/layer.tar" for layer in layers]
+    manifest = json.dumps([{"Config": config_name, "RepoTags": None, "Layers": names}]).encode()
+    with tarfile.open(fileobj=output, mode="w|") as tar:
+        for name, layer in dict(zip(names, layers)).items():
+            if layer.path:
+                with open(layer.path, "rb") as content:
+                    _add(tar, name, layer.size, content)
         _add(tar, config_name, len(config), io.BytesIO(config))
         _add(tar, "manifest.json", len(manifest), io.BytesIO(manifest))
 

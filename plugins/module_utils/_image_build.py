@@ -9,9 +9,11 @@
 from __future__ import annotations
 
 import re
+import time
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_debian import SOURCE_DATE_EPOCH
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import INPUT_LABEL
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_plan import Wanted
 
@@ -79,20 +81,20 @@ def build_argv(build: Build, secrets: t.Iterable[Secret], labels: t.Mapping[str,
     ]
 
 
-def image_labels(wanted: Wanted, revision: str | None = None) -> dict[str, str]:
+def image_labels(wanted: Wanted, revision: str | None = None, source: str | None = None) -> dict[str, str]:
     """Return the labels of an image that is built: ours, and those of the OCI's annotations that are known.
 
-    There is no time among them, so that the same input gives the same labels.
+    The time among them is the one that is in all images, so that the same input gives the same labels.
     """
     labels = {
         INPUT_LABEL: wanted.input,
         STACK_LABEL: wanted.name.partition("/")[0],
+        "org.opencontainers.image.created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(SOURCE_DATE_EPOCH)),
         "org.opencontainers.image.title": wanted.name,
         "org.opencontainers.image.version": wanted.tag,
     }
-    if revision:
-        labels["org.opencontainers.image.revision"] = revision
-    return labels
+    known = {"org.opencontainers.image.revision": revision, "org.opencontainers.image.source": source}
+    return {**labels, **{name: value for name, value in known.items() if value}}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import contextlib
 import os
 import subprocess
 import typing as t
+from dataclasses import replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_build import (
     Build,
@@ -20,6 +21,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_build impo
     build_argv,
     read_failure,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_debian import SOURCE_DATE_EPOCH
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import (
     INPUT_LABEL,
     Answer,
@@ -32,6 +34,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine imp
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_plan import ImagePlanError, assert_size
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_process import start
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_settle import settle_image
 
 
 def build_image(
@@ -56,8 +59,12 @@ def build_image(
         with contextlib.suppress(ImageEngineError):
             engine.remove(image_id)
         raise
-    engine.tag(image_id, build.wanted.reference)
-    return image
+    settled = settle_image(image_id, SOURCE_DATE_EPOCH, tmpdir)
+    engine.tag(settled, build.wanted.reference)
+    if settled != image_id:
+        with contextlib.suppress(ImageEngineError):
+            engine.remove(image_id)
+    return replace(image, id=settled)
 
 
 def _run_build(build: Build, argv: list[str]) -> None:

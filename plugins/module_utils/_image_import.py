@@ -22,9 +22,7 @@ from dataclasses import dataclass
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_archive import (
     Layer,
     image_config,
-    loaded_image,
     read_layer,
-    write_archive,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_debian import (
     SOURCE_DATE_EPOCH,
@@ -32,12 +30,8 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_debian imp
     debian_environment,
     explain_debian_failure,
 )
-from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import (
-    Answer,
-    Engine,
-    engine_environment,
-    engine_error,
-)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import Engine
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_load import load_image
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_process import start
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_recipe import Recipe
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_scratch import scratch_directory
@@ -128,18 +122,9 @@ def _load(order: Order, layer: Layer) -> str:
     step = f"{order.reference} of Debian {order.recipe.suite}"
     config = image_config(layer, step, SOURCE_DATE_EPOCH, order.labels, order.recipe.environment)
     try:
-        client = start(["docker", "image", "load"], engine_environment(os.environ), stdin=subprocess.PIPE)
+        return load_image([layer], config)
     except FileNotFoundError as exc:
         raise ImageImportError(f"there is no {exc.filename} command on this host; install it") from exc
-    with client:
-        with contextlib.suppress(BrokenPipeError):  # a client that ends early says why
-            write_archive(t.cast("t.IO[bytes]", client.stdin), layer, config)
-        output, errors = client.communicate()
-    answer = Answer(client.returncode, output.decode(errors="replace"), errors.decode(errors="replace"))
-    image_id = loaded_image(answer.output)
-    if answer.status != 0 or image_id is None:
-        raise engine_error("docker image load", answer)
-    return image_id
 
 
 def _rewrite(order: Order, layer: tarfile.TarFile, debian: subprocess.Popen[bytes], log: t.IO[bytes]) -> None:

@@ -120,7 +120,7 @@ options:
   strict:
     description:
       - Whether the task fails when an image breaks a rule of level V(fail).
-      - With V(false), RV(verdict) says what is broken, and whoever asked decides: for a report first, say.
+      - With V(false), RV(verdict) says what is broken, and whoever asked decides, after a report for instance.
     type: bool
     default: true
   hadolint:

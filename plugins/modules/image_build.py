@@ -13,6 +13,8 @@ description:
   - Builds images with BuildKit in the host's Docker engine, each from a context on the controller.
   - An image is built only when its reference does not exist or was made from another input. Looking costs one command.
   - A context is sent to the host only if its image must be built.
+  - The same input gives the same image id, whenever and wherever it is built, as far as the Dockerfile's steps do the
+    same. Times after the beginning of 2025 become that.
   - An image gets its reference only after it was built and is within its size limit. Whatever goes wrong, images and
     references that were there before stay as they are.
 author:
@@ -88,6 +90,11 @@ options:
   revision:
     description:
       - What identifies the source, such as a commit, for the label C(org.opencontainers.image.revision).
+      - It is not part of the input. An image that is not built keeps its label.
+    type: str
+  source:
+    description:
+      - Where the source is, such as a repository's URL, for the label C(org.opencontainers.image.source).
       - It is not part of the input. An image that is not built keeps its label.
     type: str
   keep:
@@ -188,6 +195,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     },
     "secrets": {"type": "dict", "default": {}, "no_log": False},  # places of files, no contents
     "revision": {"type": "str"},
+    "source": {"type": "str"},
     "keep": {"type": "int", "default": 3},
 }
 
@@ -221,7 +229,7 @@ def build_all(module: AnsibleModule, engine: Engine, plan: Plan, secrets: list[S
         found = step.found
         if step.make and not module.check_mode:
             build = Build(step.wanted, image["context"], image["dockerfile"], image["args"])
-            labels = image_labels(step.wanted, module.params["revision"])
+            labels = image_labels(step.wanted, module.params["revision"], module.params["source"])
             found = build_image(engine, build, secrets, labels, module.tmpdir)
         told.append(_report(image["service"], step, None if step.make and module.check_mode else found, started))
     return told

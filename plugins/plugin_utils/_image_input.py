@@ -27,6 +27,9 @@ _KEY_NAME = re.compile(r"id_(rsa|dsa|ecdsa|ed25519)(_sk)?")
 _ENVIRONMENT_NAME = re.compile(r"\.env(\..+)?")
 _HARMLESS_ENVIRONMENT_NAME = re.compile(r"\.env\.(example|sample|template|dist)")
 
+_LOCK_NAME = "requirements.txt"
+_CONTINUED = re.compile(r"\\\r?\n")
+
 
 @dataclass(frozen=True)
 class ContextFile:
@@ -116,14 +119,34 @@ def _context_file(path: pathlib.Path, name: str) -> ContextFile | None:
         raise _RefusedError("it is neither a file nor a folder nor a link; add it to .dockerignore")
     digest, fault = _look_into(path, info.st_size)
     if fault:
-        raise _RefusedError(f"{fault}; add it to .dockerignore, and give secrets to the build as build secrets")
+        raise _RefusedError(fault)
     return ContextFile(name, "executable" if info.st_mode & stat.S_IXUSR else "file", digest)
 
 
 def _look_into(path: pathlib.Path, size: int) -> tuple[str, str]:
-    """Return the digest of a file and why it looks like a secret, if it does."""
-    if size > _LARGEST_KEY:
+    """Return the digest of a file and why it must not be there, if so."""
+    if size > _LARGEST_KEY and path.name != _LOCK_NAME:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest(), secret_fault(path.name, b"")
+            return hashlib.file_digest(file, "sha256").hexdigest(), _secret_refusal(path.name, b"")
     content = path.read_bytes()
-    return digest(content), secret_fault(path.name, content)
+    return digest(content), _secret_refusal(path.name, content) or lock_fault(path.name, content)
+
+
+def _secret_refusal(name: str, content: bytes) -> str:
+    fault = secret_fault(name, content)
+    return f"{fault}; add it to .dockerignore, and give secrets to the build as build secrets" if fault else ""
+
+
+def lock_fault(name: str, content: bytes) -> str:
+    """Say which requirement of a pip lock file has no hash; an empty string when there is none."""
+    if name != _LOCK_NAME:
+        return ""
+    joined = _CONTINUED.sub(" ", content.decode(errors="replace"))
+    for line in joined.splitlines():
+        text = line.strip()
+        if text and not text.startswith(("#", "-")) and "--hash=" not in text:
+            return (
+                f"{text.split()[0]} has no hash, so that anything of that name could be installed; write the file with"
+                " 'uv pip compile --generate-hashes', and keep what you edit in requirements.in"
+            )
+    return ""

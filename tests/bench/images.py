@@ -71,7 +71,7 @@ def source_of(context: Path) -> str:
 def naive_dockerfile(stack: str, service: str) -> str:
     """Return the naive Dockerfile of a service: its own, or that of its family."""
     files = [file.name for file in (ROOT / context_of(stack, service)).glob("*")]
-    for folder in (NAIVE / stack / service, NAIVE / (family_of(stack, service, files) or "none")):
+    for folder in (NAIVE / stack / service, NAIVE / (family_of(files) or "none")):
         if (ROOT / folder / "Dockerfile").is_file():
             return str(folder / "Dockerfile")
     return ""
@@ -87,7 +87,7 @@ def from_nothing(machine: Machine, stacks: t.Sequence[Stack]) -> None:
             service = next((one for one in stack.services if one.name == name), None)
             if service is None:
                 files = [file.name for file in (ROOT / context_of(stack.name, name)).glob("*")]
-                service = Service(stack.name, name, family_of(stack.name, name, files), size)
+                service = Service(stack.name, name, family_of(files), size)
                 stack.services.append(service)
             service.ids.append(id_)
 

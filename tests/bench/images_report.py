@@ -55,12 +55,20 @@ class Stack:
     services: list[Service] = field(default_factory=list)
 
 
-def family_of(stack: str, service: str, files: t.Collection[str]) -> str:
+# A file of a context, and the family of services that has it.
+FAMILIES = {
+    "requirements.in": "python",
+    "nginx.conf": "frontend",
+    "redis.conf": "redis",
+    "my.cnf": "mariadb",
+    "postgresql.conf": "postgres",
+    "prometheus.yml": "prometheus",
+}
+
+
+def family_of(files: t.Collection[str]) -> str:
     """Return which naive Dockerfile a service gets that has none of its own, by what is in its context."""
-    if "requirements.in" in files:
-        return "python"
-    named = [family for family in ("redis", "postgres", "mariadb") if family in service]
-    return named[0] if named else "frontend" if "nginx.conf" in files else ""
+    return next((family for name, family in FAMILIES.items() if name in files), "")
 
 
 def spread(values: t.Sequence[float]) -> dict[str, float] | None:

@@ -81,4 +81,14 @@ USES: dict[str, Use] = {
         shows="Zinc (mineral)",
         where="#found",
     ),
+    "newscast": Use(
+        answers={
+            "GET /api/items": Answer({"total": 0, "items": []}),
+            "GET /api/feeds": Answer({"feeds": []}),
+            "POST /api/feeds": Answer({"id": 1, "url": "http://a.example/", "title": "Morning news", "problem": ""}),
+        },
+        act=submit("#subscribe", url="http://a.example/"),
+        shows="Subscribed to Morning news.",
+        where="#subscribe-said",
+    ),
 }

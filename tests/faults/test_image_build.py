@@ -21,6 +21,8 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_debian import SOURCE_DATE_EPOCH
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_settle import settle_image
 from ansible_collections.emorobcare.fleet.plugins.modules import image_base, image_build
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._image_context import read_context, write_archive
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._image_input import context_files, image_input
@@ -192,6 +194,38 @@ def test_a_secret_can_be_used_and_is_nowhere_in_the_image(service: Service, tmp_
     assert canary.encode() not in saved
 
 
+def test_the_same_input_gives_the_same_image_twice(service: Service) -> None:
+    """The builder's clock is in a folder and a file that a step makes, and in the folders that a copy makes."""
+    steps = [
+        "RUN mkdir -p /made/here && cat /text > /made/here/file",
+        "FROM ${BASE_TEST}",
+        "COPY --from=0 /made /opt/made",
+    ]
+    service.write("hello\n", *steps)
+    settled, clocks = set(), set()
+    for _time in range(2):
+        argv = [
+            "docker",
+            "build",
+            "--quiet",
+            "--no-cache",
+            f"--build-arg=BASE_TEST={service.shell}",
+            str(service.context),
+        ]
+        environment = {**os.environ, "DOCKER_BUILDKIT": "1"}
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True)
+        clocks.add(done.stdout.strip())
+        settled.add(settle_image(done.stdout.strip(), SOURCE_DATE_EPOCH, str(service.folder)))
+    try:
+        assert len(clocks) == 2
+        assert len(settled) == 1
+        (image,) = settled
+        said = docker("run", "--rm", image, "cat", "/opt/made/here/file")
+        assert said == ["hello"]
+    finally:
+        docker("image", "rm", *clocks, *settled)
+
+
 FAULTS = [
     pytest.param(["RUNN true"], {}, r"unknown instruction: RUNN", id="a Dockerfile that cannot be read"),
     pytest.param(["COPY nope /nope"], {}, r"COPY nope /nope failed: .*not found", id="a file that the context lacks"),
@@ -200,6 +234,12 @@ FAULTS = [
         {},
         r"RUN echo the reason; exit 7 failed: .*exit code: 7.*\n  the reason$",
         id="a step that fails",
+    ),
+    pytest.param(
+        ["RUN cat /text >/dev/full"],
+        {},
+        r"The engine's disk is full: free some space and build again.*No space left on device",
+        id="a full disk",
     ),
     pytest.param(
         [], {"max_size": 1000}, r"is too large: .*max_size is 1000 B.*COPY text /text", id="an image too large"

@@ -79,10 +79,7 @@ def run_fixture(
     """Run the action plugin against a host; return its result and the files that were copied to the host."""
     local = tmp_path / "local"
     local.mkdir()
-    monkeypatch.setattr(
-        "ansible_collections.emorobcare.fleet.plugins.action.image_build.C.config.get_config_value",
-        lambda name: str(local) if name == "DEFAULT_LOCAL_TMP" else pytest.fail(name),
-    )
+    monkeypatch.setattr("ansible.constants.DEFAULT_LOCAL_TMP", str(local))
 
     def run(
         host: Host, images: list[dict[str, t.Any]], transport: str = "local", check_mode: bool = False

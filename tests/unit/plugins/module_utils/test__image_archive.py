@@ -44,7 +44,7 @@ def test_the_configuration_names_the_layer_and_is_canonical(layer: Layer) -> Non
 
 def test_half_an_archive_names_no_image(layer: Layer) -> None:
     buffer = io.BytesIO()
-    write_archive(buffer, layer, b"{}")
+    write_archive(buffer, [layer], b"{}")
     buffer.seek(0)
     with tarfile.open(fileobj=buffer) as tar:
         names = tar.getnames()

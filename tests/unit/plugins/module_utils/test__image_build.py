@@ -42,13 +42,16 @@ def test_labels_name_input_stack_title_and_version_and_no_time() -> None:
     assert image_labels(WANTED) == {
         "org.emorobcare.fleet.input": "a" * 64,
         "org.emorobcare.fleet.stack": "stack",
+        "org.opencontainers.image.created": "2025-01-01T00:00:00Z",
         "org.opencontainers.image.title": "stack/api",
         "org.opencontainers.image.version": "aaaa",
     }
 
 
-def test_a_revision_becomes_a_label() -> None:
-    assert image_labels(WANTED, "abc123")["org.opencontainers.image.revision"] == "abc123"
+def test_a_revision_and_a_source_become_labels() -> None:
+    labels = image_labels(WANTED, "abc123", "https://example.org/stack")
+    assert labels["org.opencontainers.image.revision"] == "abc123"
+    assert labels["org.opencontainers.image.source"] == "https://example.org/stack"
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
+from ansible_collections.emorobcare.fleet.plugins.module_utils import _image_builder
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_build import Build, ImageBuildError, image_labels
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_builder import build_image
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import (
@@ -61,6 +63,7 @@ def docker_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     command.chmod(0o755)
     monkeypatch.setenv("PATH", f"{command.parent}:/usr/bin:/bin")
+    monkeypatch.setattr(_image_builder, "settle_image", lambda _image, _epoch, _tmpdir: "sha256:settled")
     (tmp_path / "context.tar").write_bytes(b"the context")
     return tmp_path
 
@@ -71,9 +74,9 @@ def build(engine: Engine, home: Path, context: str = "context.tar") -> Image:
 
 def test_an_image_that_is_right_gets_its_reference(docker: Path) -> None:
     engine = Images(built())
-    assert build(engine, docker) == built()
-    assert engine.tagged == [("sha256:new", "stack/api:aaaa")]
-    assert engine.removed == []
+    assert build(engine, docker) == dataclasses.replace(built(), id="sha256:settled")
+    assert engine.tagged == [("sha256:settled", "stack/api:aaaa")]
+    assert engine.removed == ["sha256:new"]
     assert (docker / "input").read_bytes() == b"the context"
 
 

@@ -17,6 +17,7 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._image_input impo
     ContextFile,
     context_files,
     image_input,
+    lock_fault,
     secret_fault,
     tag_of,
 )
@@ -222,4 +223,26 @@ def test_a_socket_is_refused(context: pathlib.Path, monkeypatch: pytest.MonkeyPa
 def test_a_name_that_is_not_utf_8_is_refused(context: pathlib.Path) -> None:
     (context / os.fsdecode(b"\xff")).write_text("")
     with pytest.raises(StackFileError, match="not UTF-8; rename it"):
+        context_files(context, "Dockerfile")
+
+
+HASH = f"--hash=sha256:{'a' * 64}"
+LOCKS = [
+    pytest.param("requirements.txt", f"# lock\n--no-binary :none:\na==1 \\\n    {HASH}\n", "", id="with hashes"),
+    pytest.param("requirements.txt", f"a==1 \\\n    {HASH}\nb==2\n", "b==2 has no hash", id="one without"),
+    pytest.param("requirements.txt", "fastapi\n", "fastapi has no hash", id="no lock at all"),
+    pytest.param("requirements.in", "fastapi\n", "", id="what people edit"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "fault"), LOCKS)
+def test_every_requirement_of_a_lock_file_has_a_hash(name: str, text: str, fault: str) -> None:
+    said = lock_fault(name, text.encode())
+    assert said.startswith(fault)
+    assert bool(said) == bool(fault)
+
+
+def test_a_lock_file_without_hashes_is_refused_by_its_path(context: pathlib.Path) -> None:
+    (context / "requirements.txt").write_text("fastapi==1.0\n")
+    with pytest.raises(StackFileError, match=r"requirements\.txt: fastapi==1\.0 has no hash.*--generate-hashes"):
         context_files(context, "Dockerfile")
