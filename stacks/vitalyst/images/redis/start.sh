@@ -1,4 +1,3 @@
-#!/opt/redis/sh
 # Start Redis with the password of REDIS_PASSWORD_FILE.
 set -eu
 umask 077

@@ -104,13 +104,13 @@ def test_a_picture_is_answered_with_its_faces(bench: Bench) -> None:
 
 
 def test_the_same_picture_is_looked_at_once(bench: Bench) -> None:
-    first, second = (bench.client.post("/detect", content=png()).json() for _ in range(2))
+    first, second = (bench.client.post("/detect", content=png()).json() for _time in range(2))
     assert first == second
     assert bench.looks.seen == 1
 
 
 def test_a_session_has_a_history_of_its_own(bench: Bench) -> None:
-    one, other = ({"Authorization": f"Bearer {bench.client.post('/sessions').json()['token']}"} for _ in range(2))
+    one, other = ({"Authorization": f"Bearer {bench.client.post('/sessions').json()['token']}"} for _time in range(2))
     bench.client.post("/detect", content=png(), headers=one)
     assert bench.client.get("/history", headers=one).json() == {"results": [{"emotion": "happy"}]}
     assert bench.client.get("/history", headers=other).json() == {"results": []}
@@ -122,7 +122,9 @@ def test_a_history_needs_a_token_of_this_service(bench: Bench, header: str) -> N
 
 
 def test_an_address_is_limited_and_the_hosts_own_networks_are_not(bench: Bench) -> None:
-    asked = [bench.client.post("/detect", content=png(), headers={"X-Forwarded-For": "192.0.2.1"}) for _ in range(3)]
+    asked = [
+        bench.client.post("/detect", content=png(), headers={"X-Forwarded-For": "192.0.2.1"}) for _time in range(3)
+    ]
     assert [answer.status_code for answer in asked] == [200, 200, 429]
     assert "at most 2 pictures in 15 minutes" in asked[2].json()["detail"]
     assert bench.client.post("/detect", content=png()).status_code == 200

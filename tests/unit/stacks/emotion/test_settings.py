@@ -39,7 +39,7 @@ def test_no_secret_is_shown(environment: dict[str, str]) -> None:
 def test_development_does_without_secrets(environment: dict[str, str], tmp_path: Path) -> None:
     empty = str(tmp_path / "empty")
     more = {"ENVIRONMENT": "development", "JWT_SECRET_FILE": empty, "DATABASE_PASSWORD_FILE": empty}
-    one, other = (read_settings({**environment, **more}).jwt_secret for _ in range(2))
+    one, other = (read_settings({**environment, **more}).jwt_secret for _time in range(2))
     assert len(one) >= 32
     assert one != other
 
