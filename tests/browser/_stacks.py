@@ -91,4 +91,31 @@ USES: dict[str, Use] = {
         shows="Subscribed to Morning news.",
         where="#subscribe-said",
     ),
+    "samplemind": Use(
+        answers={
+            "GET /api/ready": READY,
+            "GET /api/samples": Answer({"samples": []}),
+            "POST /api/samples": Answer({"id": "a1", "name": "Tone of 440 Hz", "state": "done"}),
+            "GET /api/samples/a1": Answer(
+                {
+                    "id": "a1",
+                    "name": "Tone of 440 Hz",
+                    "state": "done",
+                    "problem": "",
+                    "features": {
+                        "duration": 0.6,
+                        "tempo": 0,
+                        "centroid": 440.2,
+                        "rolloff": 441.4,
+                        "rms": 0.43,
+                        "peak": 0.61,
+                    },
+                }
+            ),
+            "GET /api/samples/a1/similar": Answer({"similar": [{"id": "b2", "name": "Another tone", "alike": 0.99}]}),
+        },
+        act=submit("#add"),
+        shows="440 Hz",
+        where="#features",
+    ),
 }
