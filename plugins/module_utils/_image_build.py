@@ -29,6 +29,10 @@ _FINAL = re.compile(r"^(?:ERROR: )?failed to (?:build|solve): (.*)$|^ERROR: (.*)
 _NOISE = re.compile(
     r"^(?:rpc error: code = \w+ desc = |failed to solve with frontend [\w.]+: |failed to create LLB definition: )"
 )
+# As resolvers, pip, npm and apt say it.
+_NO_NETWORK = re.compile(
+    r"name resolution|Network is unreachable|No matching distribution|Could not resolve|EAI_AGAIN|ENOTFOUND", re.I
+)
 _SECRET_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -60,6 +64,7 @@ class Build:
     context: str
     dockerfile: str = "Dockerfile"
     args: t.Mapping[str, str] = field(default_factory=dict)
+    offline: bool = False  # its steps have no network
 
 
 def build_argv(build: Build, secrets: t.Iterable[Secret], labels: t.Mapping[str, str], id_file: str) -> list[str]:
@@ -74,6 +79,7 @@ def build_argv(build: Build, secrets: t.Iterable[Secret], labels: t.Mapping[str,
         "--progress=plain",
         f"--iidfile={id_file}",
         f"--file={build.dockerfile}",
+        *(["--network=none"] if build.offline else []),
         *(f"--label={name}={value}" for name, value in sorted(labels.items())),
         *(f"--build-arg={name}={value}" for name, value in sorted(build.args.items())),
         *(f"--secret=id={secret.id},src={secret.path}" for secret in secrets),
@@ -112,8 +118,11 @@ class Failure:
         return f"{where}{'. ' + self.advice if self.advice else ''}{said}"
 
 
-def read_failure(output: str) -> Failure:
-    """Read the plain progress of a build that failed (BuildKit in engine 20.10 and later, buildx 0.10 and later)."""
+def read_failure(output: str, offline: bool = False) -> Failure:
+    """Read the plain progress of a build that failed (BuildKit in engine 20.10 and later, buildx 0.10 and later).
+
+    :param offline: its steps had no network.
+    """
     steps: dict[str, str] = {}
     said: dict[str, list[str]] = {}
     failed, error = None, ""
@@ -132,12 +141,11 @@ def read_failure(output: str) -> Failure:
     if not error:
         # Older command lines end with the bare error, and without its step if another build ran into it at that time.
         error = next((line for line in reversed(output.splitlines()) if line.strip()), "docker build said nothing")
-    return Failure(
-        steps.get(failed or ""), lines, error, _advice(f"{error}\n{' '.join(lines)}", steps.get(failed or ""))
-    )
+    step = steps.get(failed or "")
+    return Failure(step, lines, error, _advice(f"{error}\n{' '.join(lines)}", step, offline))
 
 
-def _advice(text: str, step: str | None) -> str:
+def _advice(text: str, step: str | None, offline: bool) -> str:
     for pattern, advice in (
         (r"no space left on device", "The engine's disk is full: free some space and build again"),
         (r"secret \S+ not found|secret \S+: not found", "Name that secret and its file on the host in secrets"),
@@ -148,6 +156,11 @@ def _advice(text: str, step: str | None) -> str:
     ):
         if re.search(pattern, text, re.IGNORECASE):
             return advice
+    if offline and _NO_NETWORK.search(text):
+        return (
+            "This build has no network, and the builder's cache lacks what the step wants: build once with a network "
+            "(offline: false), or bring the cache of a machine that did (cache_directory)"
+        )
     if step and step.startswith("[internal] load metadata for "):
         return (
             "That base image is not on this host and no registry gave it: make bases from a Debian archive, or give "

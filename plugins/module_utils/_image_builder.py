@@ -74,7 +74,7 @@ def _run_build(build: Build, argv: list[str]) -> None:
     error = engine_error("docker build", Answer(status, "", output))
     if isinstance(error, NoEngineError):
         raise error
-    raise ImageBuildError(f"{build.wanted.reference} cannot be built: {read_failure(output)}")
+    raise ImageBuildError(f"{build.wanted.reference} cannot be built: {read_failure(output, build.offline)}")
 
 
 def _piped(build: Build, argv: list[str]) -> tuple[str, int]:

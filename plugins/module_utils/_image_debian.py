@@ -54,6 +54,12 @@ def debian_argv(recipe: Recipe, mirror: str | None = None) -> list[str]:
     ]
 
 
+def is_local(mirror: str | None) -> bool:
+    """Tell whether all of a mirror, a URL or lines of a sources.list, is on this host."""
+    urls = re.findall(r"\b([a-z][a-z+]*):/", mirror or "")
+    return bool(urls) and set(urls) <= {"file", "copy"}
+
+
 def debian_environment(inherited: t.Mapping[str, str], tmpdir: str) -> dict[str, str]:
     """Return the environment in which the same recipe gives the same bytes, with its temporary files in tmpdir.
 

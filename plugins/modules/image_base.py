@@ -70,6 +70,12 @@ options:
       - A URL alone means that archive's suite without its security updates.
       - By default C(mmdebstrap) chooses, which for a stable suite takes its updates and security updates too.
     type: str
+  offline:
+    description:
+      - Whether to refuse to make a base from an archive that is not on the host itself (O(mirror) of C(file:) or
+        C(copy:)).
+    type: bool
+    default: false
   work_directory:
     description:
       - Directory on the host that packages are unpacked in. It needs 512 MB and is left as it was.
@@ -130,6 +136,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_debian import is_local
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import (
     INPUT_LABEL,
     Engine,
@@ -167,6 +174,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
         },
     },
     "mirror": {"type": "str"},
+    "offline": {"type": "bool", "default": False},
     "work_directory": {"type": "path", "default": "/var/tmp"},
     "keep": {"type": "int", "default": 2},
 }
@@ -177,6 +185,19 @@ TOOLS = ("mmdebstrap",)
 def missing_tools(plan: Plan) -> list[str]:
     """Return the commands that the plan needs and the host lacks."""
     return [tool for tool in TOOLS if plan.changed and shutil.which(tool) is None]
+
+
+def refuse_network(plan: Plan, mirror: str | None) -> None:
+    """Refuse to make bases from an archive that is elsewhere.
+
+    :raises ImageImportError: naming the bases.
+    """
+    if plan.changed and not is_local(mirror):
+        names = ", ".join(step.wanted.reference for step in plan.to_make)
+        raise ImageImportError(
+            f"{names} must be made, and offline is set, while {mirror or 'the default archive'} is not on this host. "
+            "Make them once with a network, or set mirror to an archive on a disk (copy:/media/debian)"
+        )
 
 
 def make(module: AnsibleModule, engine: Engine, step: Step, recipe: Recipe) -> dict[str, t.Any]:
@@ -215,6 +236,8 @@ def run(module: AnsibleModule, engine: Engine) -> dict[str, t.Any]:
     recipes = [parse_recipe(base["name"], base["recipe"]) for base in bases]
     wanted = [Wanted(base["reference"], base["input"]) for base in bases]
     plan = make_plan(wanted, *look(engine, wanted, engine_may_be_missing=module.check_mode))
+    if module.params["offline"]:
+        refuse_network(plan, module.params["mirror"])
     tools = missing_tools(plan)
     reports = [report(base, step) for base, step in zip(bases, plan.steps)]
     if not module.check_mode:

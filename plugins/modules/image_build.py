@@ -87,6 +87,20 @@ options:
       - Each must exist when an image is built.
     type: dict
     default: {}
+  offline:
+    description:
+      - Whether the steps of the builds have no network at all. What they would fetch must be in the builder's cache,
+        which Dockerfiles mount as C(fleet-packages), and the bases on the host.
+      - It is not part of the input.
+    type: bool
+    default: false
+  cache_directory:
+    description:
+      - Directory on the host for the packages that builds fetch, as plain files. Before images are built, the builder's
+        cache gets those that it lacks; afterwards, the directory gets those that are new. Take it to another machine to
+        build there with O(offline=true).
+      - Counts for images with a build argument C(BASE_…_BUILD), whose base has a shell.
+    type: path
   revision:
     description:
       - What identifies the source, such as a commit, for the label C(org.opencontainers.image.revision).
@@ -154,6 +168,7 @@ removed:
   elements: str
 """
 
+import contextlib
 import os
 import time
 import typing as t
@@ -167,6 +182,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_build impo
     image_labels,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_builder import build_image
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_cache import build_base, fill, take
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import Engine, ImageEngineError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_look import look, prune_versions
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_plan import (
@@ -194,6 +210,8 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
         },
     },
     "secrets": {"type": "dict", "default": {}, "no_log": False},  # places of files, no contents
+    "offline": {"type": "bool", "default": False},
+    "cache_directory": {"type": "path"},
     "revision": {"type": "str"},
     "source": {"type": "str"},
     "keep": {"type": "int", "default": 3},
@@ -228,11 +246,24 @@ def build_all(module: AnsibleModule, engine: Engine, plan: Plan, secrets: list[S
         started = time.monotonic()
         found = step.found
         if step.make and not module.check_mode:
-            build = Build(step.wanted, image["context"], image["dockerfile"], image["args"])
+            build = Build(step.wanted, image["context"], image["dockerfile"], image["args"], module.params["offline"])
             labels = image_labels(step.wanted, module.params["revision"], module.params["source"])
             found = build_image(engine, build, secrets, labels, module.tmpdir)
         told.append(_report(image["service"], step, None if step.make and module.check_mode else found, started))
     return told
+
+
+@contextlib.contextmanager
+def packages_kept(module: AnsibleModule, plan: Plan) -> t.Iterator[None]:
+    """Give the builder the packages that were kept, and keep those that the builds inside fetch."""
+    directory, images = module.params["cache_directory"], module.params["images"]
+    base = build_base(image["args"] for step, image in zip(plan.steps, images) if step.make)
+    if module.check_mode or not directory or base is None:
+        yield
+        return
+    fill(base, directory)
+    yield
+    take(base, directory)
 
 
 def _report(service: str, step: Step, image: t.Any, started: float) -> dict[str, t.Any]:
@@ -253,7 +284,8 @@ def run(module: AnsibleModule, engine: Engine) -> dict[str, t.Any]:
     wanted = [wanted_image(image) for image in module.params["images"]]
     plan = make_plan(wanted, *look(engine, wanted, engine_may_be_missing=module.check_mode))
     secrets = read_secrets(module.params["secrets"], plan)
-    images = build_all(module, engine, plan, secrets)
+    with packages_kept(module, plan):
+        images = build_all(module, engine, plan, secrets)
     removed = [] if module.check_mode else prune_versions(engine, plan, module.params["keep"])
     return {"changed": plan.changed, "images": images, "removed": removed, "diff": plan.diff}
 

@@ -38,7 +38,10 @@ SHELL = {
     "packages": ["busybox-static"],
     "remove": ["/usr/share", "/etc"],
     "directories": [{"path": "/tmp", "mode": "1777"}],
-    "links": {f"/bin/{name}": "/usr/bin/busybox" for name in ("cat", "sh", "sha256sum")},
+    "links": {
+        f"/bin/{name}": "/usr/bin/busybox"
+        for name in ("[", "cat", "cp", "find", "ls", "mkdir", "rm", "sh", "sha256sum", "wget")
+    },
     "environment": {"PATH": "/bin:/usr/bin"},
 }
 NETBASE = {"suite": "trixie", "packages": ["netbase"]}
@@ -97,13 +100,13 @@ class Service:
         self.context.mkdir()
         self.write("hello\n")
 
-    def write(self, text: str, *steps: str, start: str = "FROM ${BASE_TEST}") -> None:
+    def write(self, text: str, *steps: str, start: str = "FROM ${BASE_TEST_BUILD}") -> None:
         (self.context / "text").write_text(text, encoding="utf-8")
-        lines = ["ARG BASE_TEST", start, "COPY text /text", *steps]
+        lines = ["ARG BASE_TEST_BUILD", start, "COPY text /text", *steps]
         (self.context / "Dockerfile").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def image(self, **changes: t.Any) -> dict[str, t.Any]:
-        args = {"BASE_TEST": self.shell}
+        args = {"BASE_TEST_BUILD": self.shell}
         digest = image_input(context_files(self.context, "Dockerfile"), "Dockerfile", args)
         return {
             "service": self.name,
@@ -115,11 +118,14 @@ class Service:
             **changes,
         }
 
-    def build(self, secrets: dict[str, str] | None = None, **changes: t.Any) -> dict[str, t.Any]:
+    def build(
+        self, secrets: dict[str, str] | None = None, options: dict[str, t.Any] | None = None, **changes: t.Any
+    ) -> dict[str, t.Any]:
         image = self.image(**changes)
         archive = self.folder / "context.tar"
         write_archive(self.context, read_context({**image, "dockerfile": "Dockerfile"}), archive)
-        return run_module(image_build, images=[{**image, "context": str(archive)}], secrets=secrets or {})
+        images = [{**image, "context": str(archive)}]
+        return run_module(image_build, images=images, secrets=secrets or {}, **options or {})
 
     def play(self, *options: str) -> dict[str, t.Any]:
         """Build as a user does, by a playbook."""
@@ -198,7 +204,7 @@ def test_the_same_input_gives_the_same_image_twice(service: Service) -> None:
     """The builder's clock is in a folder and a file that a step makes, and in the folders that a copy makes."""
     steps = [
         "RUN mkdir -p /made/here && cat /text > /made/here/file",
-        "FROM ${BASE_TEST}",
+        "FROM ${BASE_TEST_BUILD}",
         "COPY --from=0 /made /opt/made",
     ]
     service.write("hello\n", *steps)
@@ -209,7 +215,7 @@ def test_the_same_input_gives_the_same_image_twice(service: Service) -> None:
             "build",
             "--quiet",
             "--no-cache",
-            f"--build-arg=BASE_TEST={service.shell}",
+            f"--build-arg=BASE_TEST_BUILD={service.shell}",
             str(service.context),
         ]
         environment = {**os.environ, "DOCKER_BUILDKIT": "1"}
@@ -224,6 +230,46 @@ def test_the_same_input_gives_the_same_image_twice(service: Service) -> None:
         assert said == ["hello"]
     finally:
         docker("image", "rm", *clocks, *settled)
+
+
+def test_an_offline_build_has_no_network_and_says_what_it_misses(service: Service) -> None:
+    service.write("hello\n", 'RUN [ "$(ls /sys/class/net)" = lo ]')
+    assert service.build(options={"offline": True})["images"][0]["built"]
+    service.write(
+        "more\n", "RUN wget http://packages.invalid/wheel || { echo Temporary failure in name resolution; exit 1; }"
+    )
+    message = service.build(options={"offline": True})["msg"]
+    assert "This build has no network, and the builder's cache lacks what the step wants" in message
+    assert "cache_directory" in message
+
+
+CACHED = "RUN --mount=type=cache,id=fleet-packages,target=/packages,sharing=locked "
+
+
+def test_packages_of_one_builder_serve_another_one_without_a_network(service: Service, tmp_path: Path) -> None:
+    kept = tmp_path / "cache" / "packages" / service.name
+    fetched = f"mkdir -p /packages/{service.name}/wheels && cat /text >/packages/{service.name}/wheels/one.whl"
+    emptied = f"{CACHED} rm -r /packages/{service.name}"
+    options = {"cache_directory": str(tmp_path / "cache")}
+    try:
+        service.write("a package\n", f"{CACHED} {fetched}")
+        service.build(options=options)
+        assert (kept / "wheels" / "one.whl").read_text() == "a package\n"
+        service.write("gone\n", emptied)
+        service.build()
+        service.write("offline\n", f"{CACHED} cat /packages/{service.name}/wheels/one.whl /packages/{service.name}/two")
+        (kept / "two").write_text("brought by hand\n")
+        result = service.build(options={**options, "offline": True})
+        assert result.get("changed"), result
+        assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["packages"]
+    finally:
+        service.write("gone again\n", emptied)
+        service.build()
+
+
+def test_offline_no_base_is_made_from_an_archive_elsewhere() -> None:
+    result = run_module(image_base, bases=[base(NETBASE, "base-offline")], offline=True)
+    assert re.search(r"base-offline:\w+ must be made, and offline is set, .*copy:/media/debian", result["msg"])
 
 
 FAULTS = [

@@ -38,6 +38,11 @@ def test_the_command_has_no_tag_and_reads_the_context_from_its_input() -> None:
     ]
 
 
+def test_an_offline_build_takes_the_network_from_its_steps() -> None:
+    argv = build_argv(Build(WANTED, "/tmp/0.tar", offline=True), [], {}, "/tmp/id")
+    assert "--network=none" in argv
+
+
 def test_labels_name_input_stack_title_and_version_and_no_time() -> None:
     assert image_labels(WANTED) == {
         "org.emorobcare.fleet.input": "a" * 64,
@@ -176,3 +181,18 @@ OTHERS = [
 @pytest.mark.parametrize(("output", "message"), OTHERS)
 def test_a_failure_names_its_cause_and_the_way_out(output: str, message: str) -> None:
     assert message in str(read_failure(output))
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Temporary failure in name resolution",
+        "ERROR: No matching distribution found for fastapi==1.0",
+        "npm error code EAI_AGAIN",
+        "OSError: [Errno 101] Network is unreachable",
+    ],
+)
+def test_what_an_offline_build_misses_is_told_from_other_faults(said: str) -> None:
+    output = f"#5 [1/1] RUN fetch\n#5 0.1 {said}\n#5 ERROR: exit code: 1\n"
+    assert "has no network" in read_failure(output, offline=True).advice
+    assert "has no network" not in read_failure(output).advice

@@ -10,6 +10,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_debian imp
     debian_argv,
     debian_environment,
     explain_debian_failure,
+    is_local,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_recipe import Recipe
 
@@ -111,3 +112,18 @@ FAILURES = [
 @pytest.mark.parametrize(("output", "message"), FAILURES)
 def test_a_failure_names_its_cause_and_the_way_out(output: str, message: str) -> None:
     assert message in explain_debian_failure(output, "trixie", "the-mirror", "/var/tmp")
+
+
+@pytest.mark.parametrize(
+    ("mirror", "expected"),
+    [
+        (None, False),
+        ("", False),
+        ("http://archive.example/debian", False),
+        ("copy:/media/debian", True),
+        ("deb [trusted=yes] file:/srv/debian trixie main\ndeb copy:/srv/security trixie main", True),
+        ("deb copy:/srv/debian trixie main\ndeb https://archive.example/debian trixie main", False),
+    ],
+)
+def test_only_an_archive_that_is_here_in_whole_is_local(mirror: str | None, expected: bool) -> None:
+    assert is_local(mirror) is expected

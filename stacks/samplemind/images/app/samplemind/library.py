@@ -118,7 +118,8 @@ class SqliteLibrary:
     def _connection(self) -> Iterator[sqlite3.Connection]:
         """A connection of its own for each thread's each question: a file is opened in less than a millisecond."""
         try:
-            with contextlib.closing(sqlite3.connect(self._file, timeout=_BUSY_SECONDS)) as connection, connection:
+            with contextlib.closing(sqlite3.connect(self._file, timeout=_BUSY_SECONDS)) as connection:
                 yield connection
+                connection.commit()
         except sqlite3.Error as error:
             raise StoreError(f"the library {self._file} does not answer: {error}") from error
