@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import ModelError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_plan import Plan
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_source import PipSource
+from ansible_collections.emorobcare.fleet.plugins.module_utils._size import human
 
 _EXTRA_INODES = 8  # lock, stamps, record, staging: what a run creates besides content and folders
 _NOTED = 16 << 20  # bytes; about larger content the store keeps notes in files of their own
@@ -88,13 +89,3 @@ def check_space(plan: Plan, space: Space) -> None:
             available_inodes=space.inodes,
             mount=space.mount,
         )
-
-
-def human(size: int) -> str:
-    """Return a number of bytes for people, in the decimal units of disk makers."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(value) < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"

@@ -4,59 +4,31 @@
 
 # Private to this collection: it may change in any release.
 
-"""Carry a release through activation and gate to its commit, or back. Each step is in the journal before it is done."""
+"""Carry a release through its steps to the commit, or back. Each step is in the journal before it is done."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import time
 import typing as t
-from dataclasses import dataclass, replace
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import Container, look
-from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Compose
+from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import Container
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate import ready_seconds
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_probes import GateRun, read_bodies
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import (
-    DOCUMENT,
-    Release,
-    parse_document,
-)
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_engine import (
-    Before,
-    bring_up,
-    now,
-    pass_gate,
-    recreate_first,
-    take_down,
-)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_back import Books, clear_rest, go_back
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_candidate import Candidate, recall
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_engine import Before, hold_gate, now, pass_gate
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import prune, read_file, save_journal
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import Commit, Failure, Journal
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import Hashes, Identity, Plan
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_ingress import Ingress
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import Commit, Failure, Journal, Step
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import Hashes, Plan
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import (
     Prepared,
     Site,
     keep_given_secrets,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_snapshot import take_snapshots
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_stand import attach_data, stand_data, stand_side
 from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Masker
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A release that is ready to be activated: everything that it needs is on the host.
-
-    `hashes`: what Compose predicts for each service that is to run. `stale`: services to recreate although Compose
-    sees no difference.
-    """
-
-    identity: Identity
-    release: Release
-    compose: Compose
-    hashes: t.Mapping[str, str]
-    stale: frozenset[str] = frozenset()
 
 
 class Activation:
@@ -64,64 +36,124 @@ class Activation:
 
     def __init__(self, site: Site, journal: Journal, before: tuple[Container, ...], mask: Masker) -> None:
         self._site, self._mask = site, mask
-        self._journal = journal
+        self._books = Books(site, journal)
         self._interrupted = journal.phase != "idle"
         self._unknown = journal.committed is None and not self._interrupted and bool(before)
         self._before = Before(before)
         self._since = time.time()
+        self._touched = self._interrupted
 
-    def carry_out(self, candidate: Candidate, plan: Plan, prepared: Prepared, keep: int) -> GateRun:
+    @property
+    def journal(self) -> Journal:
+        return self._books.journal
+
+    def carry_out(
+        self, candidate: Candidate, plan: Plan, prepared: Prepared | None, keep: int, overrides: t.Sequence[str] = ()
+    ) -> GateRun:
         """Bring the candidate up where the plan says so, gate it and commit it.
+
+        Args:
+            prepared: has the secrets of the task, which the host keeps once they have proven good.
 
         Raises:
             ReleaseError: it failed; the host is back on what was committed before, or the message says why not.
         """
-        gate = candidate.release.gate_of(candidate.hashes)
         changing = plan.act or plan.commit
         try:
             if plan.act:
-                self._enter("activating", candidate)
-                recreate_first(self._site.docker, candidate.compose, candidate.stale)
-                bring_up(self._site.docker, candidate.compose, gate, self._before, self._mask)
+                self._bring_up(candidate, plan)
             if changing:
-                self._enter("gating", candidate)
-            folder = self._site.places.release(candidate.release.id)
-            bodies = read_bodies(gate.services, folder)
-            run = pass_gate(self._site.docker, candidate.release.stack, gate, bodies, self._before, self._mask)
+                self._enter("gate", candidate)
+            run = pass_gate(self._site.docker, *self._checks(candidate), self._before, self._mask)
             if changing:
-                keep_given_secrets(self._site.places, prepared)
-                self._save(self._journal.committing(self._commit(candidate, run), keep))
+                self._turn(candidate)
+                self._soak(candidate)
+                if prepared is not None:
+                    keep_given_secrets(self._site.places, prepared)
+                commit = self._commit(candidate, run, overrides)
+                self._books.save(self.journal.committing(commit, keep, retire=True))
         except ReleaseError as exc:
-            raise self._failed(candidate, exc, plan.act or self._interrupted) from None
+            raise self._failed(candidate, exc) from None
         if changing:
-            self._prune()
+            self._retire(candidate)
         return run
 
-    @property
-    def journal(self) -> Journal:
-        return self._journal
+    def _enter(self, step: Step, candidate: Candidate) -> None:
+        self._books.enter(step, candidate)
 
-    def _save(self, journal: Journal) -> None:
-        self._journal = save_journal(self._site.places, journal)
+    def _bring_up(self, candidate: Candidate, plan: Plan) -> None:
+        site, stage = self._site, candidate.stage
+        if take := plan.snapshots(candidate.release.rollout):
+            self._enter("snapshot", candidate)
+            take_snapshots(site.docker, self._before.containers, candidate.release.rollout, take, self._mask)
+        self._touched = True
+        if stage.data and plan.acts_on(candidate.stateful):
+            self._enter("data", candidate)
+            stand_data(site, candidate, self._before, self._mask)
+            committed = self.journal.committed
+            if committed and committed.colour and committed.colour != stage.colour:
+                attach_data(site.docker, recall(site, committed).stage)  # the old side serves on
+        self._enter("candidate", candidate)
+        self._make_room(candidate)
+        stand_side(site, candidate, self._before, self._mask)
+        if stage.colour:
+            self._ingress(candidate).stand_before(self._stages(candidate), self._live(candidate))
 
-    def _save_if_possible(self, journal: Journal) -> None:
-        """Save the journal on the way back, which a full disk must not stop: what is saved says that much already."""
-        with contextlib.suppress(ReleaseError):
-            self._save(journal)
+    def _make_room(self, candidate: Candidate) -> None:
+        """Take down what cannot be there beside the candidate: a stack that had no sides, or that is to have none."""
+        committed = self.journal.committed
+        if committed and bool(committed.colour) != bool(candidate.stage.colour):
+            clear_rest(self._site, [candidate.stage], ingress=bool(candidate.stage.colour))
 
-    def _prune(self) -> None:
+    def _checks(self, candidate: Candidate) -> tuple[t.Sequence[str], t.Any, t.Mapping[str, bytes]]:
+        bodies = read_bodies(candidate.gate.services, self._site.places.release(candidate.release.id))
+        return candidate.stage.projects, candidate.gate, bodies
+
+    def _turn(self, candidate: Candidate) -> None:
+        """Let the ingress serve the candidate, and the old side end what it began."""
+        colour, live = candidate.stage.colour, self._live(candidate)
+        if colour is None or colour == live:
+            return
+        ingress = self._ingress(candidate)
+        self._enter("switch", candidate)
+        ingress.turn(colour, candidate.gate.timeout)
+        self._enter("drain", candidate)
+        ingress.drain(live, candidate.release.rollout.drain)
+
+    def _soak(self, candidate: Candidate) -> None:
+        seconds = candidate.release.rollout.soak
+        if seconds > 0:
+            self._enter("soak", candidate)
+            hold_gate(self._site.docker, *self._checks(candidate), seconds, self._mask)
+
+    def _live(self, candidate: Candidate) -> t.Any:
+        """Return the colour that serves: the candidate's where nothing did."""
+        committed = self.journal.committed
+        return (committed.colour if committed else "") or candidate.stage.colour
+
+    def _stages(self, candidate: Candidate) -> list[Candidate]:
+        committed = self.journal.committed
+        beside = committed is not None and committed.colour and committed.colour != candidate.stage.colour
+        return [*([recall(self._site, committed)] if committed and beside else []), candidate]
+
+    def _ingress(self, candidate: Candidate) -> Ingress:
+        return Ingress(self._site, candidate.release.stack)
+
+    def _retire(self, candidate: Candidate) -> None:
+        """Remove what the commit has made needless. It is committed: whatever fails here is tried again by the next run."""
         try:
-            prune(self._site.places, self._journal)
-        except OSError as exc:
-            self._site.warn(f"what no release needs any more could not be removed: {exc}")
+            clear_rest(self._site, [candidate.stage], ingress=bool(candidate.stage.colour))
+            if candidate.stage.colour:
+                self._ingress(candidate).stand_before([candidate], candidate.stage.colour)
+            self._books.save(self.journal.settled())
+        except ReleaseError as exc:
+            self._site.warn(f"the release is committed, but what it replaced could not be removed: {exc}")
+        self._books.prune()
 
-    def _enter(self, phase: t.Literal["activating", "gating"], candidate: Candidate) -> None:
-        self._save(self._journal.entering(phase, candidate.identity))
-
-    def _commit(self, candidate: Candidate, run: GateRun) -> Commit:
+    def _commit(self, candidate: Candidate, run: GateRun, overrides: t.Sequence[str]) -> Commit:
         lifecycles = candidate.release.lifecycles
         jobs = [name for name, lifecycle in lifecycles.items() if lifecycle == "job"]
-        earlier = self._journal.committed.ready if self._journal.committed else {}
+        earlier = self.journal.committed.ready if self.journal.committed else {}
         ready = {**earlier, **ready_seconds(run.rounds, run.containers, self._since, jobs)}
         actual = {container.service: container.config_hash for container in run.containers}
         return Commit(
@@ -129,60 +161,24 @@ class Activation:
             since=now(),
             hashes={name: Hashes(one, actual.get(name, one)) for name, one in sorted(candidate.hashes.items())},
             ready={name: seconds for name, seconds in sorted(ready.items()) if name in candidate.hashes},
+            colour=candidate.stage.colour or "",
+            irreversible=candidate.release.rollout.irreversible,
+            overrides=tuple(overrides),
         )
 
-    def _failed(self, candidate: Candidate, exc: ReleaseError, touched: bool) -> ReleaseError:
+    def _failed(self, candidate: Candidate, exc: ReleaseError) -> ReleaseError:
         """Go back as far as something was touched; return the error that tells all of it."""
         failure = Failure(now(), candidate.release.id, exc.reason, str(exc))
-        rolled_back_to, settled = None, True
-        try:
-            rolled_back_to, note = self._go_back(candidate) if touched else (None, "No container was touched")
-        except ReleaseError as second:
-            settled = False  # the journal keeps saying so until a run brings the host to a commit
-            note = f"Going back failed too: {second}. The next run tries again"
-        self._save_if_possible(self._journal.settled(failure) if settled else replace(self._journal, failure=failure))
-        if not self._unknown:  # else what was there before may still need what no journal tells of
-            self._prune()
         log = exc.details.get("log") or []
+        back = go_back(self._books, candidate, self._unknown, self._mask) if self._touched else None
+        self._books.close(failure, settled=back is None or back.settled, prune=not self._unknown)
         tail = "".join(f"\n  {line}" for line in log)
+        note = back.note if back else "No container was touched"
         return ReleaseError(
             f"release {candidate.release.id[:12]} was not committed: {exc}. {note}."
             + (f" Last lines of its log:{tail}" if tail else ""),
             reason=exc.reason,
             **exc.details,
-            rolled_back_to=rolled_back_to,
-            changed=touched,
+            rolled_back_to=back.release if back else None,
+            changed=self._touched,
         )
-
-    def _go_back(self, candidate: Candidate) -> tuple[str | None, str]:
-        """Bring the host to what was committed; return its release and a sentence about it."""
-        committed = self._journal.committed
-        if self._unknown:
-            return None, "Its containers are left as they are: no journal tells what ran here before"
-        if committed is None:
-            self._save_if_possible(self._journal.entering("going_back", candidate.identity))
-            take_down(self._site.docker, candidate.release.stack)
-            return None, "Nothing was committed before, so its containers were removed (volumes are kept)"
-        if committed.identity == candidate.identity:
-            return None, "It is what was committed before, so its containers are left as they are"
-        self._save_if_possible(self._journal.entering("going_back", candidate.identity))
-        self._return_to(committed)
-        release = committed.identity.release
-        with_settings = " with its settings" if release == candidate.release.id else ""
-        return release, f"The host is back on release {release[:12]}{with_settings}, which passed its gate"
-
-    def _return_to(self, commit: Commit) -> None:
-        """Bring up a committed release again, with the settings that it had, and gate it."""
-        places, docker = self._site.places, self._site.docker
-        folder = places.release(commit.identity.release)
-        needed = [os.path.join(folder, DOCUMENT), places.env_file(commit.identity), places.override(commit.identity)]
-        gone = [path for path in needed if read_file(path) is None]
-        if gone:
-            raise ReleaseError(f"{gone[0]} of the committed release is gone", reason="activation_failed")
-        release = parse_document(json.loads(read_file(needed[0]) or b"{}"), commit.identity.release)
-        files = tuple(os.path.join(folder, name) for name in release.compose)
-        compose = Compose(release.stack, folder, needed[1], (*files, needed[2]))
-        gate = release.gate_of(commit.hashes)
-        before = Before(look(docker, release.stack))
-        bring_up(docker, compose, gate, before, self._mask)
-        pass_gate(docker, release.stack, gate, read_bodies(gate.services, folder), before, self._mask)

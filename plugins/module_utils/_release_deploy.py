@@ -15,14 +15,18 @@ import os
 import typing as t
 from dataclasses import dataclass, replace
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import Container
+from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import Container, look
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate import summarise
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_probes import GateRun
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_activate import Activation, Candidate
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_activate import Activation
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_back import recover
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_busy import wait_until_free
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_candidate import Candidate
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_compose import mounts_from
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import load_journal
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import Journal
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_parts import colour_of, other
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import (
     Found,
     Plan,
@@ -45,18 +49,29 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare 
     refuse_missing_library,
     refuse_missing_models,
     refuse_ports,
+    stage_on,
     write_mounted_secrets,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_room import (
+    read_meminfo,
+    refuse_disk,
+    refuse_memory,
+)
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_settings import interpolate
+from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Masker
 
 Result = dict[str, t.Any]
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a run found and is going to do; `pending` is what check mode misses and a real run would have."""
+    """What a run found and is going to do; `pending` is what check mode misses and a real run would have.
+
+    `serving` are the containers of the stage that serves.
+    """
 
     sight: Sight
+    serving: tuple[Container, ...]
     candidate: Candidate
     found: Found
     plan: Plan
@@ -74,22 +89,27 @@ def deploy(site: Site, request: Request) -> Result:
     prepared = prepare(site.places, request, journal.key)
     pending = [*refuse_missing_library(site, request.release), *refuse_missing_models(site, request.release)]
     try:
+        journal = _end_what_was_cut_off(site, journal, prepared, pending)
         outlook = _look_ahead(site, request, prepared, journal, pending)
+        overrides: tuple[str, ...] = ()
+        if outlook.plan.act and not site.check_mode:
+            overrides = _wait_until_free(site, request, outlook, journal, prepared.mask)
     except ReleaseError as exc:
         if site.check_mode and exc.reason == "docker_unavailable":
             return _blind(request, journal, [*pending, str(exc)])
         raise ReleaseError(prepared.mask(str(exc)), reason=exc.reason, **exc.details) from None
     # A journal's key comes with it: until there is one, nothing can be called by its digest.
     identity = prepared.identity if known or not site.check_mode else replace(prepared.identity, settings="new")
+    plan, sight = outlook.plan, outlook.sight
     result = {
         "release": identity.release,
         "settings": identity.settings,
-        "services": _services(request, prepared, outlook.sight, outlook.sight.containers, journal),
-        "plan": _steps(outlook.plan),
-        "diff": describe(outlook.plan, identity, outlook.found),
+        "services": _services(request, prepared, sight, outlook.serving, journal),
+        "plan": _steps(plan),
+        "gap": _gap(plan, journal),
+        "diff": describe(plan, identity, outlook.found),
         "gate": [],
     }
-    plan, sight = outlook.plan, outlook.sight
     if site.check_mode:
         changed = plan.act or plan.commit or sight.wrote
         return {**result, "changed": changed, "pending": list(outlook.pending)}
@@ -97,7 +117,7 @@ def deploy(site: Site, request: Request) -> Result:
     if plan.settled:
         return {**result, "changed": keep_given_secrets(site.places, prepared) or wrote}
     activation = Activation(site, journal, sight.containers, prepared.mask)
-    run = activation.carry_out(outlook.candidate, plan, prepared, request.keep)
+    run = activation.carry_out(outlook.candidate, plan, prepared, request.keep, overrides)
     return {
         **result,
         "changed": plan.act or plan.commit or wrote,
@@ -106,54 +126,99 @@ def deploy(site: Site, request: Request) -> Result:
     }
 
 
+def _end_what_was_cut_off(site: Site, journal: Journal, prepared: Prepared, pending: list[str]) -> Journal:
+    """End an earlier run that did not end itself, where there are sides: its candidate goes, or the old side does.
+
+    Without sides the candidate is what the release is brought up in place of, and this run goes on from there.
+    """
+    sides = bool(journal.colour or (journal.committed and journal.committed.colour))
+    if journal.phase == "idle" or not sides:
+        return journal
+    if site.check_mode:
+        pending.append(f"a run was cut off in step {journal.phase}; this one would end that first")
+        return journal
+    return recover(site, journal, prepared.mask)[0]
+
+
 def _look_ahead(
     site: Site, request: Request, prepared: Prepared, journal: Journal, pending: t.Sequence[str]
 ) -> Outlook:
     """Look at the host, refuse what cannot work, and plan."""
+    release = request.release
+    live = colour_of(journal.committed.colour) if journal.committed else None
     with laid_out(site, request, prepared) as layout:
-        sight = look_at(site, request.release, layout, prepared)
+        sight = look_at(site, release, layout, prepared, live)
         for warning in sight.warnings:
             site.warn(f"docker compose: {warning}")
-        sight, missing = refuse_missing_images(site, request.release, sight)
-        found = _found(journal, sight)
-        candidate = _candidate(request, prepared, layout, sight)
-        plan = make_plan(_wanted(request, prepared, sight, candidate), found)
+        sight, missing = refuse_missing_images(site, release, sight)
+        serving = tuple(one for one in sight.containers if one.project in sight.stage.projects)
+        found = _found(journal, serving)
+        stale = _stale(prepared, layout, sight)
+        plan = make_plan(_wanted(request, prepared, sight, stale), found)
         if plan.act:
-            refuse_ports(site, request.release, sight, plan, prepared.settings)
-        return Outlook(sight, candidate, found, plan, (*pending, *missing))
+            refuse_ports(site, release, sight, plan, prepared.settings)
+            refuse_disk(site.places.root)
+        stage = sight.stage
+        if plan.beside and live:
+            stage = stage_on(release, layout, sight.config, other(live))
+            if "memory" not in request.overrides and stage.parts:
+                refuse_memory(stage.parts.side["services"], read_meminfo())
+        running = sight.project.running
+        hashes = {name: one for name, one in sight.hashes.items() if name in running}
+        candidate = Candidate(prepared.identity, release, layout.whole, stage, hashes, stale)
+        return Outlook(sight, serving, candidate, found, plan, (*pending, *missing))
 
 
-def _candidate(request: Request, prepared: Prepared, layout: Layout, sight: Sight) -> Candidate:
-    running = sight.project.running
+def _wait_until_free(site: Site, request: Request, outlook: Outlook, journal: Journal, mask: Masker) -> tuple[str, ...]:
+    """Wait until the host may be disturbed; return the refusals that were overridden.
+
+    Raises:
+        ReleaseError: it is busy (`busy`).
+    """
+    busy = request.release.rollout.busy
+    if busy is None or journal.committed is None:
+        return ()
+    if "busy" in request.overrides:
+        return ("busy",)
+    projects = outlook.sight.stage.projects
+    timeout = request.release.rollout.busy_timeout
+    wait_until_free(site.docker, busy, lambda: look(site.docker, *projects), timeout, mask)
+    return ()
+
+
+def _stale(prepared: Prepared, layout: Layout, sight: Sight) -> frozenset[str]:
+    """Return the services whose files in the release's folder had been changed under them."""
     altered = mounts_from(sight.project, layout.compose.directory) if prepared.altered else set()
-    return Candidate(
-        identity=prepared.identity,
-        release=request.release,
-        compose=layout.whole,
-        hashes={name: one for name, one in sight.hashes.items() if name in running},
-        stale=frozenset(altered & {container.service for container in sight.containers}),
-    )
+    return frozenset(altered & {container.service for container in sight.containers})
 
 
-def _wanted(request: Request, prepared: Prepared, sight: Sight, candidate: Candidate) -> Wanted:
+def _wanted(request: Request, prepared: Prepared, sight: Sight, stale: frozenset[str]) -> Wanted:
     return Wanted(
         identity=prepared.identity,
         services=sight.project.services,
         lifecycles=request.release.lifecycles,
         hashes=sight.hashes,
         images=sight.images,
-        stale=candidate.stale,
+        stale=stale,
+        sides=sight.stage.colour is not None,
     )
 
 
-def _found(journal: Journal, sight: Sight) -> Found:
+def _found(journal: Journal, serving: tuple[Container, ...]) -> Found:
     committed = journal.committed
     return Found(
-        containers=sight.containers,
+        containers=serving,
         committed=committed.identity if committed else None,
         interrupted=journal.phase != "idle",
         hashes=committed.hashes if committed else None,
     )
+
+
+def _gap(plan: Plan, journal: Journal) -> dict[str, t.Any]:
+    """Return which services will not answer for a while, and for how many seconds: as long as they took last time."""
+    ready = journal.committed.ready if journal.committed else {}
+    known = [ready[name] for name in plan.gaps if name in ready]
+    return {"services": list(plan.gaps), "seconds": max(known, default=None) if plan.gaps else 0.0}
 
 
 def _blind(request: Request, journal: Journal, pending: list[str]) -> Result:
@@ -167,6 +232,7 @@ def _blind(request: Request, journal: Journal, pending: list[str]) -> Result:
         "settings": None,
         "services": [],
         "plan": _steps(plan),
+        "gap": {"services": [], "seconds": 0.0},
         "diff": {"before": before, "after": after},
         "gate": [],
         "pending": pending,

@@ -16,10 +16,12 @@ Version 1 (keys of the document, all required):
     images       {service: {reference, input}}: what is built; every other image is pulled
     models       [{name, version, files: [{path, sha256, size, required}]}]; without size (bytes) where none is pinned,
                  without required where it is true
-    services     {name: {lifecycle, url, gate}}
+    services     {name: {lifecycle, url, gate, timeout (seconds) and irreversible of a job, snapshot of a stateful one}}
     parameters   {NAME: {type, default, choices, description}}
     secrets      {name: {description}}
-    rollout      {success_threshold, gate_timeout (seconds)}
+    rollout      {success_threshold, gate_timeout, strategy, soak, drain, busy_timeout}, times in seconds
+    busy         {service, http or exec}, if the host can be busy
+    ingress      see _ingress_config; only with the strategy blue_green
 
 A release's id is the SHA-256 of the document's canonical JSON: keys sorted, no spaces, UTF-8.
 """
@@ -41,6 +43,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks impo
     parse_services,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_rollout import Rollout, parse_rollout
 
 DOCUMENT = "release.json"
 MODELS = "models"
@@ -89,6 +92,8 @@ class Release:
     built: t.Mapping[str, str]
     models: tuple[Model, ...]
     gate: Gate
+    rollout: Rollout
+    ingress: t.Mapping[str, t.Any] | None
     urls: t.Mapping[str, str]
     parameters: t.Mapping[str, t.Mapping[str, t.Any]]
     secrets: t.Mapping[str, t.Mapping[str, t.Any]]
@@ -181,6 +186,8 @@ def _parse(document: t.Mapping[str, t.Any], expected_id: str | None) -> Release:
         built={name: item["reference"] for name, item in _get(document, "images", dict, actual).items()},
         models=tuple(_model(item, actual) for item in _get(document, "models", list, actual)),
         gate=gate,
+        rollout=parse_rollout(document),
+        ingress=document.get("ingress"),
         urls={name: item["url"] for name, item in services.items() if item.get("url")},
         parameters=_get(document, "parameters", dict, actual),
         secrets=_get(document, "secrets", dict, actual),

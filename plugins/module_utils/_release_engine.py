@@ -80,7 +80,13 @@ def ask_all(docker: Docker, commands: t.Iterable[t.Sequence[str]]) -> list[Answe
 
 
 def resolve(docker: Docker, compose: Compose) -> tuple[Project, list[str]]:
-    """Return the active services as Compose resolves them, and what it warned of.
+    """Return the active services as Compose resolves them, and what it warned of; raises as `resolved` does."""
+    config, warned = resolved(docker, compose)
+    return parse_project(config), warned
+
+
+def resolved(docker: Docker, compose: Compose) -> tuple[dict[str, t.Any], list[str]]:
+    """Return the project as Compose resolves it, and what it warned of.
 
     Raises:
         ReleaseError: Compose cannot read the files (`release_invalid`).
@@ -91,7 +97,7 @@ def resolve(docker: Docker, compose: Compose) -> tuple[Project, list[str]]:
             f"docker compose config refuses the Compose files of stack {compose.project}: {printable(answer.stderr)}",
             reason="release_invalid",
         )
-    return parse_project(read_json(answer.stdout, "docker compose config")), warnings(answer.stderr)
+    return read_json(answer.stdout, "docker compose config"), warnings(answer.stderr)
 
 
 def predicted_hashes(docker: Docker, compose: Compose) -> dict[str, str]:
@@ -122,10 +128,13 @@ def pull(docker: Docker, reference: str, services: t.Iterable[str]) -> None:
         )
 
 
-def refuse_taken_ports(docker: Docker, project: str, ports: t.Iterable[Port], parameters: t.Mapping[str, str]) -> None:
+def refuse_taken_ports(
+    docker: Docker, projects: t.Collection[str], ports: t.Iterable[Port], parameters: t.Mapping[str, str]
+) -> None:
     """Refuse when somebody else holds a port that a service publishes.
 
     Args:
+        projects: the stack's own.
         parameters: the port parameters, to name the one to change.
 
     Raises:
@@ -138,7 +147,7 @@ def refuse_taken_ports(docker: Docker, project: str, ports: t.Iterable[Port], pa
     running = inspect(docker, listed.split())
     for port in wanted:
         other = container_on(port.address, port.port, port.protocol, running)
-        if other is not None and other.project == project:
+        if other is not None and other.project in projects:
             continue
         state = try_port(port.address, port.port, port.protocol)
         if other is None and state == "free":
@@ -161,12 +170,22 @@ def refuse_taken_ports(docker: Docker, project: str, ports: t.Iterable[Port], pa
         )
 
 
-def bring_up(docker: Docker, compose: Compose, gate: Gate, before: Before, mask: Masker) -> None:
+def bring_up(
+    docker: Docker,
+    compose: Compose,
+    gate: Gate,
+    before: Before,
+    mask: Masker,
+    refuse: t.Callable[[t.Sequence[Container]], None] = lambda _containers: None,
+) -> None:
     """Let Compose create, recreate and start what differs, and remove what is no longer there.
 
     Compose itself waits for the conditions of `depends_on`. Meanwhile the containers are watched: when one that is
     new has died for good, waiting on is pointless. Where Compose gives up because a dependency crashed once, though
     Docker is restarting it, Compose is asked again.
+
+    Args:
+        refuse: looks at the containers meanwhile, and raises an error to stop.
 
     Raises:
         ReleaseError: it did not come up (`gate_failed` when a container is to blame, else `activation_failed`).
@@ -174,7 +193,9 @@ def bring_up(docker: Docker, compose: Compose, gate: Gate, before: Before, mask:
     dead: list[Observation] = []
 
     def glance() -> bool:
-        dead.extend(_dead(look(docker, compose.project), gate, before, mask))
+        containers = look(docker, compose.project)
+        refuse(containers)
+        dead.extend(_dead(containers, gate, before, mask))
         return bool(dead)
 
     argv = compose.argv("up", "--detach", "--no-build", "--remove-orphans")

@@ -31,6 +31,15 @@ Reason = t.Literal[
     "gate_failed",
     "gate_timeout",
     "removal_failed",
+    "release_gone",  # a kept release that is to come back lacks something
+    "snapshot_failed",
+    "job_timeout",
+    "busy",
+    "no_memory",
+    "no_space",
+    "ingress_failed",
+    "interrupted",
+    "irreversible",  # going back would lose what a job has done
 ]
 
 

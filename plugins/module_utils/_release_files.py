@@ -11,6 +11,8 @@
     <root>/stacks/<stack>/releases/<id>/                  release.json, the release's files, models/<name> links
     <root>/stacks/<stack>/settings/<digest>.env           parameters for Compose (0600)
     <root>/stacks/<stack>/settings/<digest>-<id>.json     the Compose file that this host adds to that release (0600)
+    <root>/stacks/<stack>/settings/<digest>-<id>.<part>.json  the Compose files of its parts: data, blue, green (0600)
+    <root>/stacks/<stack>/ingress/                        configuration and sockets of the ingress
     <secrets_root>/<stack>/<name>                         a secret as it was last committed, or put there by hand (0400)
     <secrets_root>/<stack>/.mounted/<name>.<version>      the values that containers mount (0444)
 
@@ -45,6 +47,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal 
     decode_journal,
     encode_journal,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_parts import COLOURS, DATA
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import Identity
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import make_dirs, remove, sync_dir
 
@@ -100,6 +103,13 @@ class Places:
 
     def override(self, identity: Identity) -> str:
         return os.path.join(self.settings, f"{identity.settings}-{identity.release}.json")
+
+    def part(self, identity: Identity, part: str) -> str:
+        return os.path.join(self.settings, f"{identity.settings}-{identity.release}.{part}.json")
+
+    @property
+    def ingress(self) -> str:
+        return os.path.join(self.base, "ingress")
 
     def mounted_secret(self, name: str, version: str) -> str:
         return os.path.join(self.mounted, f"{name}.{version}")
@@ -252,7 +262,8 @@ def prune(places: Places, journal: Journal) -> None:
     overrides = [read_file(places.override(identity)) or b"" for identity in kept]
     _prune_folder(places.releases, {identity.release for identity in kept})
     names = {os.path.basename(name(identity)) for identity in kept for name in (places.env_file, places.override)}
-    _prune_folder(places.settings, names)
+    parts = {os.path.basename(places.part(identity, part)) for identity in kept for part in (DATA, *COLOURS)}
+    _prune_folder(places.settings, names | parts)
     for name in _listed(places.mounted):
         if not any(f'/{name}"'.encode() in override for override in overrides):
             remove(os.path.join(places.mounted, name))

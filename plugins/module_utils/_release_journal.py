@@ -6,18 +6,34 @@
 
 """The journal of a stack on a host: what is committed, and what is being done right now.
 
-It is written before what it says is done, atomically. Format 1, `state.json`, readable by root only:
+It is written before what it says is done, atomically. Format 2, `state.json`, readable by root only:
 
-    schema     1
+    schema     2
     stack      name of the stack
     key        the host's random key for digests of settings, hex
-    phase      idle; activating, gating, going_back, removing while something is under way
+    phase      idle, or the step that is under way
     candidate  {release, settings} while something is under way
+    colour     the side that the candidate is on, empty where there are no sides
     committed  the commit that the host is to run, or null
     history    earlier commits, the latest first
     failure    {at, release, reason, message} of the last run, null after a commit
 
-A commit is {release, settings, since, hashes: {service: [predicted, actual]}, ready: {service: seconds}}.
+A commit is {release, settings, since, hashes: {service: [predicted, actual]}, ready: {service: seconds}, colour,
+irreversible: [job], overrides: [what was forced]}. Format 1 lacks the last three and `colour`.
+
+The phases of a deployment, in their order, and what boot does after a power cut in each:
+
+    snapshot   stateful services save what they hold        -> the committed release; nothing was touched
+    data       stateful services come up as the candidate    -> the committed release, its stateful services included
+               wants them
+    candidate  the candidate's side comes up                 -> the committed release; the candidate goes
+    gate       its checks must hold                          -> likewise
+    switch     the ingress turns to it                       -> the ingress turns back, then likewise
+    drain      the old side's connections end                -> likewise
+    soak       its checks must go on holding                 -> likewise
+    retire     it is committed; the old side goes            -> the new release; the old side goes
+    going_back the host returns to the committed release     -> the committed release
+    removing   the stack is taken off the host               -> nothing; the next run with state=absent ends it
 """
 
 from __future__ import annotations
@@ -30,19 +46,33 @@ from dataclasses import dataclass
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import Hashes, Identity
 
-_SCHEMA = 1
+_SCHEMA = 2
 
-Phase = t.Literal["idle", "activating", "gating", "going_back", "removing"]
+Step = t.Literal["snapshot", "data", "candidate", "gate", "switch", "drain", "soak"]
+Phase = t.Literal[
+    "idle", "snapshot", "data", "candidate", "gate", "switch", "drain", "soak", "retire", "going_back", "removing"
+]
+STEPS: tuple[Step, ...] = ("snapshot", "data", "candidate", "gate", "switch", "drain", "soak")
+"""What a candidate goes through before it is committed, in this order."""
+
+_PHASES_OF_1: dict[str, Phase] = {"activating": "candidate", "gating": "gate"}
 
 
 @dataclass(frozen=True)
 class Commit:
-    """A release that passed its gate; `since` is UTC, `ready` in seconds."""
+    """A release that passed its gate; `since` is UTC, `ready` in seconds.
+
+    `colour` is the side that it runs on, empty where there are no sides. `irreversible` are the jobs that ran for it
+    and cannot be undone, `overrides` the refusals that were overridden.
+    """
 
     identity: Identity
     since: str
     hashes: t.Mapping[str, Hashes]
     ready: t.Mapping[str, float]
+    colour: str = ""
+    irreversible: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,21 +93,25 @@ class Journal:
     key: str
     phase: Phase = "idle"
     candidate: Identity | None = None
+    colour: str = ""
     committed: Commit | None = None
     history: tuple[Commit, ...] = ()
     failure: Failure | None = None
 
-    def entering(self, phase: Phase, candidate: Identity) -> Journal:
-        return dataclasses.replace(self, phase=phase, candidate=candidate)
+    def entering(self, phase: Phase, candidate: Identity, colour: str = "") -> Journal:
+        return dataclasses.replace(self, phase=phase, candidate=candidate, colour=colour)
 
     def settled(self, failure: Failure | None = None) -> Journal:
-        return dataclasses.replace(self, phase="idle", candidate=None, failure=failure)
+        return dataclasses.replace(self, phase="idle", candidate=None, colour="", failure=failure)
 
-    def committing(self, commit: Commit, keep: int) -> Journal:
-        """Return the journal after a commit, with `keep` releases in all."""
+    def committing(self, commit: Commit, keep: int, retire: bool = False) -> Journal:
+        """Return the journal after a commit, with `keep` releases in all; `retire`: there is something left to remove."""
         earlier = (self.committed, *self.history) if self.committed else self.history
         others = [one for one in earlier if one is not None and one.identity != commit.identity]
-        return dataclasses.replace(self.settled(), committed=commit, history=tuple(others[: max(keep - 1, 0)]))
+        phase: Phase = "retire" if retire else "idle"
+        return dataclasses.replace(
+            self.settled(), phase=phase, committed=commit, history=tuple(others[: max(keep - 1, 0)])
+        )
 
     def removed(self) -> Journal:
         """Return the journal of a stack that runs no more but may come back."""
@@ -98,6 +132,7 @@ def encode_journal(journal: Journal) -> bytes:
         "key": journal.key,
         "phase": journal.phase,
         "candidate": None if journal.candidate is None else dataclasses.asdict(journal.candidate),
+        "colour": journal.colour,
         "committed": None if journal.committed is None else _plain(journal.committed),
         "history": [_plain(commit) for commit in journal.history],
         "failure": None if journal.failure is None else dataclasses.asdict(journal.failure),
@@ -124,8 +159,9 @@ def decode_journal(content: bytes, path: str) -> Journal | None:
         return Journal(
             stack=data["stack"],
             key=data["key"],
-            phase=data["phase"],
+            phase=_PHASES_OF_1.get(data["phase"], data["phase"]),
             candidate=None if data["candidate"] is None else Identity(**data["candidate"]),
+            colour=data.get("colour", ""),
             committed=None if data["committed"] is None else _commit(data["committed"]),
             history=tuple(_commit(item) for item in data["history"]),
             failure=None if data["failure"] is None else Failure(**data["failure"]),
@@ -140,6 +176,9 @@ def _plain(commit: Commit) -> dict[str, t.Any]:
         "since": commit.since,
         "hashes": {name: [hashes.predicted, hashes.actual] for name, hashes in commit.hashes.items()},
         "ready": dict(commit.ready),
+        "colour": commit.colour,
+        "irreversible": list(commit.irreversible),
+        "overrides": list(commit.overrides),
     }
 
 
@@ -149,4 +188,7 @@ def _commit(data: t.Mapping[str, t.Any]) -> Commit:
         since=data["since"],
         hashes={name: Hashes(*pair) for name, pair in data["hashes"].items()},
         ready=dict(data["ready"]),
+        colour=data.get("colour", ""),
+        irreversible=tuple(data.get("irreversible", ())),
+        overrides=tuple(data.get("overrides", ())),
     )

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import Container
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_compose import Service
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_rollout import Rollout
 
-Action = t.Literal["none", "create", "recreate", "start", "run", "scale", "remove"]
+Action = t.Literal["none", "create", "recreate", "replace", "start", "run", "scale", "remove"]
 
 _ALIVE = ("running", "restarting")
 _PAST: dict[Action, str] = {
     "none": "left as it is",
     "create": "created",
     "recreate": "recreated",
+    "replace": "replaced side by side",
     "start": "started",
     "run": "run again",
     "scale": "scaled",
@@ -53,6 +55,7 @@ class Wanted:
 
     `hashes`: predicted, by service. `images`: id by reference, None where it is not on the host.
     `stale`: services whose files in the release's folder had been changed under them.
+    `sides`: services that are not stateful are replaced side by side.
     """
 
     identity: Identity
@@ -61,6 +64,11 @@ class Wanted:
     hashes: t.Mapping[str, str]
     images: t.Mapping[str, str | None]
     stale: frozenset[str] = frozenset()
+    sides: bool = False
+
+    def is_beside(self, service: str) -> bool:
+        """Whether a service is replaced side by side."""
+        return self.sides and self.lifecycles.get(service) != "stateful"
 
 
 @dataclass(frozen=True)
@@ -87,30 +95,53 @@ class Plan:
     """The way from found to wanted.
 
     `act`: Compose has to bring containers up. `gate`: the gate has to look. `commit`: the journal has to change.
+    `beside`: the whole side is brought up anew beside the one that serves, which is then turned to.
     """
 
     steps: tuple[Step, ...]
     act: bool
     gate: bool
     commit: bool
+    beside: bool = False
 
     @property
     def settled(self) -> bool:
         return not (self.act or self.gate or self.commit)
 
+    def acts_on(self, services: t.Collection[str]) -> bool:
+        """Whether something happens to one of these services."""
+        return any(step.action != "none" and step.service in services for step in self.steps)
+
+    @property
+    def gaps(self) -> tuple[str, ...]:
+        """The services that do not answer for a while."""
+        return tuple(step.service for step in self.steps if step.action == "recreate")
+
+    def snapshots(self, rollout: Rollout) -> tuple[str, ...]:
+        """Return the services that must save what they hold first: those that are changed, and all where a job runs
+        that cannot be undone."""
+        changed = {step.service for step in self.steps if step.action in ("recreate", "remove")}
+        runs = {step.service for step in self.steps if step.action in ("create", "recreate", "replace", "run")}
+        everything = bool(runs & set(rollout.irreversible))
+        return tuple(sorted(name for name in rollout.snapshots if everything or name in changed))
+
 
 def make_plan(wanted: Wanted, found: Found) -> Plan:
-    """Compare wanted with found."""
+    """Compare wanted with found; of a stack with sides, found is the data and the side that serves."""
     steps = [_step(service, wanted, found) for service in wanted.services]
     active = {service.name for service in wanted.services}
     orphans = sorted({container.service for container in found.containers} - active)
     steps += [Step(name, "remove", "the release has no such service, or not in this environment") for name in orphans]
+    beside = any(wanted.is_beside(step.service) and not _is_repair(step, wanted, found) for step in steps)
+    if beside:
+        serving = {container.service for container in found.containers}
+        steps = [_beside(step, serving) if wanted.is_beside(step.service) else step for step in steps]
     act = any(step.action != "none" for step in steps)
     if act:  # `docker compose up` starts every job anew
         steps = [_with_job_run(step, wanted.lifecycles) for step in steps]
     commit = found.interrupted or found.committed != wanted.identity
     unwell = any(not _well(container, wanted.lifecycles) for container in found.containers)
-    return Plan(tuple(steps), act, act or commit or unwell, commit)
+    return Plan(tuple(steps), act, act or commit or unwell, commit, beside)
 
 
 def first_plan(services: t.Iterable[str], why: str) -> Plan:
@@ -157,6 +188,19 @@ def _step(service: Service, wanted: Wanted, found: Found) -> Step:
     return Step(service.name, "start", f"it is {_state(stopped)}") if stopped else Step(service.name, "none")
 
 
+def _is_repair(step: Step, wanted: Wanted, found: Found) -> bool:
+    """Whether a service of the side that serves is only brought back to what was committed."""
+    known = (found.hashes or {}).get(step.service)
+    as_committed = known is not None and known.predicted == wanted.hashes.get(step.service)
+    return step.action in ("none", "start", "run") or (step.action == "create" and as_committed)
+
+
+def _beside(step: Step, serving: t.Collection[str]) -> Step:
+    if step.action == "remove" or step.service not in serving:
+        return step
+    return Step(step.service, "replace", step.why or "its side is replaced as a whole")
+
+
 def _expected(name: str, wanted: Wanted, found: Found) -> set[str]:
     """Return the hashes that a container of this service may carry."""
     predicted = wanted.hashes.get(name, "")
@@ -165,7 +209,7 @@ def _expected(name: str, wanted: Wanted, found: Found) -> set[str]:
 
 
 def _with_job_run(step: Step, lifecycles: t.Mapping[str, str]) -> Step:
-    if step.action == "none" and lifecycles.get(step.service) == "job":
+    if step.action in ("none", "replace") and lifecycles.get(step.service) == "job":
         return Step(step.service, "run", "jobs run at each deployment")
     return step
 

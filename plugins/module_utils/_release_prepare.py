@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import tempfile
 import typing as t
@@ -33,6 +34,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_engine i
     pull,
     refuse_taken_ports,
     resolve,
+    resolved,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import (
@@ -46,6 +48,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files im
     write_folder,
     writing,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_parts import COLOURS, Colour
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import Identity, Plan
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_settings import (
     Settings,
@@ -53,6 +56,12 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_settings
     check_secrets,
     env_file,
     make_settings,
+)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_stage import (
+    Stage,
+    all_projects,
+    split_stage,
+    whole_stage,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import make_dirs, remove
 from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Masker
@@ -70,13 +79,17 @@ class Site:
 
 @dataclass(frozen=True)
 class Request:
-    """What the task asks for; `keep` counts releases, the committed one included."""
+    """What the task asks for; `keep` counts releases, the committed one included.
+
+    `overrides` are refusals that are not to be made (busy, memory).
+    """
 
     release: Release
     contents: t.Mapping[str, bytes]
     parameters: t.Mapping[str, t.Any]
     secrets: t.Mapping[str, t.Any]
     keep: int
+    overrides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -104,12 +117,13 @@ class Prepared:
 class Layout:
     """Where Compose finds the release's files, and where this host's own Compose file goes.
 
-    `wrote`: something on the host had to be written, or would have to.
+    `wrote`: something on the host had to be written, or would have to. `path_of`: where the Compose file of a part goes.
     """
 
     compose: Compose
     override: str
     wrote: bool
+    path_of: t.Callable[[str], str]
 
     @property
     def whole(self) -> Compose:
@@ -120,10 +134,14 @@ class Layout:
 class Sight:
     """What the host has and what Compose makes of the release there.
 
+    `containers` are those of all the stack's projects. `config` is the whole project as Compose resolves it with the
+    host's own file; without sides it is not asked for. `stage` is where the release would run if no side changed.
     `secrets` are those that services mount, `models` the folders of those that each service mounts.
     """
 
     project: Project
+    config: t.Mapping[str, t.Any]
+    stage: Stage
     containers: tuple[Container, ...]
     hashes: t.Mapping[str, str]
     images: t.Mapping[str, str | None]
@@ -142,8 +160,7 @@ def prepare(places: Places, request: Request, key: str) -> Prepared:
     release = request.release
     parameters = check_parameters(release.parameters, request.parameters)
     given = check_secrets(release.secrets, request.secrets)
-    files = {name: read_file(os.path.join(places.secrets, name)) for name in release.secrets}
-    held = {name: content for name, content in files.items() if content}
+    held = {name: content for name, content in held_secrets(places).items() if name in release.secrets}
     settings = make_settings(parameters, {**held, **given}, key)
     intact = folder_is_intact(places, release)
     return Prepared(
@@ -155,6 +172,14 @@ def prepare(places: Places, request: Request, key: str) -> Prepared:
         intact=intact,
         altered=not intact and os.path.lexists(places.release(release.id)),
     )
+
+
+def held_secrets(places: Places) -> dict[str, bytes]:
+    """Return the secrets that the host holds for the stack."""
+    names = os.listdir(places.secrets) if os.path.isdir(places.secrets) else []
+    files = {name: os.path.join(places.secrets, name) for name in names}
+    contents = {name: read_file(path) for name, path in files.items() if os.path.isfile(path)}
+    return {name: content for name, content in contents.items() if content}
 
 
 @contextlib.contextmanager
@@ -176,7 +201,8 @@ def laid_out(site: Site, request: Request, prepared: Prepared) -> t.Iterator[Lay
         env_path = os.path.join(folder, "settings.env")
         write_file(env_path, env, 0o600)
         wrote = read_file(places.env_file(prepared.identity)) != env or not prepared.intact
-        yield _layout(release, places, files, env_path, os.path.join(folder, "host.json"), wrote)
+        override = os.path.join(folder, "host.json")
+        yield _layout(release, places, files, env_path, override, wrote, lambda part: f"{override}.{part}.json")
 
 
 @contextlib.contextmanager
@@ -190,23 +216,29 @@ def _laid_out_to_stay(places: Places, request: Request, prepared: Prepared, env:
         with writing("the settings"):
             make_dirs(places.settings, 0o700)
             wrote = write_file(env_path, env, 0o600)
-        yield _layout(request.release, places, folder, env_path, override, wrote or not prepared.intact)
+        wrote = wrote or not prepared.intact
+        path_of = functools.partial(places.part, identity)
+        yield _layout(request.release, places, folder, env_path, override, wrote, path_of)
     except ReleaseError:
         for path in new:
             remove(path)
         raise
 
 
-def look_at(site: Site, release: Release, layout: Layout, prepared: Prepared) -> Sight:
+def look_at(site: Site, release: Release, layout: Layout, prepared: Prepared, live: Colour | None) -> Sight:
     """Look at the host, in few commands side by side.
+
+    Args:
+        live: the side that serves, None without one.
 
     Raises:
         ReleaseError: the engine does not answer, the Compose files are wrong, or a secret is missing.
     """
     docker, places = site.docker, site.places
+    projects = all_projects(release.stack)
     containers, (project, warned) = t.cast(
         "tuple[tuple[Container, ...], tuple[Project, list[str]]]",
-        at_once(lambda: look(docker, release.stack), lambda: resolve(docker, layout.compose)),
+        at_once(lambda: look(docker, *projects), lambda: resolve(docker, layout.compose)),
     )
     used = refuse_missing_secrets(places, release, project, prepared)
     folders = named_folders(places, release)
@@ -215,15 +247,20 @@ def look_at(site: Site, release: Release, layout: Layout, prepared: Prepared) ->
     known = read_file(places.override(prepared.identity)) == override
     with writing("the settings"):
         write_file(layout.override, override, 0o600)
+    sides = release.rollout.strategy == "blue_green"
+    config = resolved(docker, layout.whole)[0] if sides else {}
+    stage = stage_on(release, layout, config, (live or COLOURS[0]) if sides else None)
     hashes, images = t.cast(
         "tuple[dict[str, str], dict[str, str | None]]",
         at_once(
-            lambda: predicted_hashes(docker, layout.whole),
+            lambda: stage_hashes(docker, stage),
             lambda: image_ids(docker, [service.image for service in project.services]),
         ),
     )
     return Sight(
         project=project,
+        config=config,
+        stage=stage,
         containers=containers,
         hashes=hashes,
         images=images,
@@ -232,6 +269,24 @@ def look_at(site: Site, release: Release, layout: Layout, prepared: Prepared) ->
         warnings=tuple(warned),
         wrote=layout.wrote or not known,
     )
+
+
+def stage_on(release: Release, layout: Layout, config: t.Mapping[str, t.Any], colour: Colour | None) -> Stage:
+    """Return the release's stage on a side, whose Compose files are written for it, or on none.
+
+    Raises:
+        ReleaseError: something cannot be there on two sides (`release_invalid`).
+    """
+    if colour is None:
+        return whole_stage(release.stack, layout.whole)
+    return split_stage(release.stack, colour, layout.whole, config, release.lifecycles, layout.path_of)
+
+
+def stage_hashes(docker: Docker, stage: Stage) -> dict[str, str]:
+    """Return the configuration hash of each service that the stage has."""
+    composes = [stage.side, *([stage.data] if stage.data else [])]
+    found = at_once(*(functools.partial(predicted_hashes, docker, compose) for compose in composes))
+    return {name: one for hashes in found for name, one in hashes.items()}
 
 
 def named_folders(places: Places, release: Release) -> NamedFolders:
@@ -327,10 +382,18 @@ def refuse_ports(site: Site, release: Release, sight: Sight, plan: Plan, setting
     ports = [port for service in sight.project.services if service.name in acting for port in service.ports]
     kinds = {name: declaration.get("type") for name, declaration in release.parameters.items()}
     settable = {name: value for name, value in settings.parameters.items() if kinds.get(name) == "port"}
-    refuse_taken_ports(site.docker, release.stack, ports, settable)
+    refuse_taken_ports(site.docker, all_projects(release.stack), ports, settable)
 
 
-def _layout(release: Release, places: Places, files: str, env: str, override: str, wrote: bool) -> Layout:
+def _layout(
+    release: Release,
+    places: Places,
+    files: str,
+    env: str,
+    override: str,
+    wrote: bool,
+    path_of: t.Callable[[str], str],
+) -> Layout:
     # The project's folder is the final one even where files are read elsewhere: paths are part of hashes.
     compose = Compose(
         project=release.stack,
@@ -338,4 +401,4 @@ def _layout(release: Release, places: Places, files: str, env: str, override: st
         env_file=env,
         files=tuple(os.path.join(files, name) for name in release.compose),
     )
-    return Layout(compose, override, wrote)
+    return Layout(compose, override, wrote, path_of)

@@ -29,3 +29,13 @@ def in_bytes(text: str) -> int:
     if match is None or match[2] not in _UNITS:
         raise ValueError(f"{text!r} is no size with a unit")
     return int(float(match[1]) * _UNITS[match[2]] + 0.5)
+
+
+def human(size: int) -> str:
+    """Return a number of bytes for people, in the decimal units of disk makers."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(value) < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"

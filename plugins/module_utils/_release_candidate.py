@@ -1,0 +1,119 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""A release with the settings of this host and the stage that it runs on, or is to run on."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Compose
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import Gate
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import (
+    DOCUMENT,
+    Release,
+    parse_document,
+)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_engine import resolved
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import read_file
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import Commit
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_parts import Colour, colour_of
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import Identity
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import Site
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_stage import (
+    Stage,
+    skip_jobs,
+    split_stage,
+    whole_stage,
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A release that can be activated: everything that it needs is on the host.
+
+    `compose` are the release's own files with the host's. `hashes`: what Compose predicts for each service that is to
+    run. `stale`: services to recreate although Compose sees no difference.
+    """
+
+    identity: Identity
+    release: Release
+    compose: Compose
+    stage: Stage
+    hashes: t.Mapping[str, str]
+    stale: frozenset[str] = frozenset()
+
+    @property
+    def gate(self) -> Gate:
+        return self.release.gate_of(self.hashes)
+
+    @property
+    def stateful(self) -> frozenset[str]:
+        """The services that the stage's data project runs; none where it is one project."""
+        if self.stage.colour is None:
+            return frozenset()
+        lifecycles = self.release.lifecycles
+        return frozenset(name for name in self.hashes if lifecycles.get(name) == "stateful")
+
+
+def recall(site: Site, commit: Commit) -> Candidate:
+    """Return a release that was committed on this host, from what the host kept of it.
+
+    Raises:
+        ReleaseError: something of it is gone (`release_gone`).
+    """
+    places = site.places
+    folder = places.release(commit.identity.release)
+    document, env, override = (
+        os.path.join(folder, DOCUMENT),
+        places.env_file(commit.identity),
+        places.override(commit.identity),
+    )
+    gone = [path for path in (document, env, override) if read_file(path) is None]
+    if gone:
+        raise ReleaseError(
+            f"{gone[0]} of release {commit.identity.release[:12]} is gone; deploy a release from the controller",
+            reason="release_gone",
+        )
+    release = parse_document(json.loads(read_file(document) or b"{}"), commit.identity.release)
+    files = tuple(os.path.join(folder, name) for name in release.compose)
+    compose = Compose(release.stack, folder, env, (*files, override))
+    return Candidate(
+        identity=commit.identity,
+        release=release,
+        compose=compose,
+        stage=stage_of(site, release, commit.identity, colour_of(commit.colour), compose),
+        hashes={name: hashes.predicted for name, hashes in commit.hashes.items()},
+    )
+
+
+def stage_of(site: Site, release: Release, identity: Identity, colour: Colour | None, compose: Compose) -> Stage:
+    """Return the stage of a release on a colour, or on none.
+
+    Args:
+        compose: the release's files with the host's own, as they are on the host.
+    """
+    if colour is None:
+        return whole_stage(release.stack, compose)
+    config = resolved(site.docker, compose)[0]
+    path_of = functools.partial(site.places.part, identity)
+    return split_stage(release.stack, colour, compose, config, release.lifecycles, path_of)
+
+
+def without_jobs(site: Site, candidate: Candidate, jobs: t.Collection[str]) -> Candidate:
+    """Return the candidate without some of its jobs: those that ran for it once and cannot be undone."""
+    left_out = set(jobs) & set(candidate.hashes)
+    if not left_out:
+        return candidate
+    stage = skip_jobs(candidate.stage, resolved(site.docker, candidate.compose)[0], left_out)
+    hashes = {name: one for name, one in candidate.hashes.items() if name not in left_out}
+    return dataclasses.replace(candidate, stage=stage, hashes=hashes)
