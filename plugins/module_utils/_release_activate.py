@@ -87,7 +87,7 @@ class Activation:
                 self._enter("gating", candidate)
             folder = self._site.places.release(candidate.release.id)
             bodies = read_bodies(gate.services, folder)
-            run = pass_gate(self._site.docker, candidate.release.stack, gate, bodies, self._before, self._mask)
+            run = pass_gate(self._site.docker, [candidate.release.stack], gate, bodies, self._before, self._mask)
             if changing:
                 keep_given_secrets(self._site.places, prepared)
                 self._save(self._journal.committing(self._commit(candidate, run), keep))
@@ -185,4 +185,4 @@ class Activation:
         gate = release.gate_of(commit.hashes)
         before = Before(look(docker, release.stack))
         bring_up(docker, compose, gate, before, self._mask)
-        pass_gate(docker, release.stack, gate, read_bodies(gate.services, folder), before, self._mask)
+        pass_gate(docker, [release.stack], gate, read_bodies(gate.services, folder), before, self._mask)

@@ -24,14 +24,10 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli impor
     must,
     read_json,
 )
-from ansible_collections.emorobcare.fleet.plugins.module_utils._gate import Observation, explain, observe_container
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate import Observation, explain
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import Gate
-from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_probes import (
-    GateRun,
-    ProjectLook,
-    log_tail,
-    run_gate,
-)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_judge import observe_container
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_probes import GateRun, log_tail, run_gate
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_ports import container_on, holder, try_port
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_compose import (
     Port,
@@ -197,15 +193,19 @@ def bring_up(docker: Docker, compose: Compose, gate: Gate, before: Before, mask:
 
 
 def pass_gate(
-    docker: Docker, project: str, gate: Gate, bodies: t.Mapping[str, bytes], before: Before, mask: Masker
+    docker: Docker,
+    projects: t.Sequence[str],
+    gate: Gate,
+    bodies: t.Mapping[str, bytes],
+    before: Before,
+    mask: Masker,
 ) -> GateRun:
-    """Run the gate.
+    """Run the gate over these Compose projects.
 
     Raises:
         ReleaseError: it failed (`gate_failed`) or did not pass in time (`gate_timeout`).
     """
-    see = ProjectLook(docker, project, [service.name for service in gate.services])
-    run = run_gate(gate, see, bodies, restarts_before=before.restarts, mask=mask)
+    run = run_gate(docker, projects, gate, bodies, restarts_before=before.restarts, mask=mask)
     if run.passed:
         return run
     message = explain(run.decision, gate, run.rounds)

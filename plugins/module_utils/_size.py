@@ -29,3 +29,10 @@ def in_bytes(text: str) -> int:
     if match is None or match[2] not in _UNITS:
         raise ValueError(f"{text!r} is no size with a unit")
     return int(float(match[1]) * _UNITS[match[2]] + 0.5)
+
+
+def as_text(count: int) -> str:
+    """Return a number of bytes in the largest unit of which it is a whole multiple."""
+    fitting = (name for name, unit in sorted(_UNITS.items(), key=lambda item: -item[1]) if count % unit == 0)
+    name = next(fitting) if count else "B"
+    return f"{count // _UNITS[name]} {name}"
