@@ -21,6 +21,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli impor
     Stream,
     events_argv,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_judge import End
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Lines
 
@@ -29,15 +30,15 @@ EVENTS = (
     *("create", "start", "restart", "die", "stop", "oom", "pause", "unpause", "destroy"),
     "health_status",
 )
-_OUT_OF_MEMORY = "oom"
 
 
 @dataclass(frozen=True)
 class Event:
-    """What happened to which container, by its id."""
+    """What happened to which container, by its id; `exit_code` is there when it died."""
 
     action: str
     container: str
+    exit_code: int = 0
 
 
 def parse_event(line: str, projects: t.Collection[str]) -> Event | None:
@@ -45,9 +46,10 @@ def parse_event(line: str, projects: t.Collection[str]) -> Event | None:
     try:
         data = json.loads(line)
         actor = data["Actor"]
-        if actor["Attributes"][PROJECT_LABEL] not in projects:
+        facts = actor["Attributes"]
+        if facts[PROJECT_LABEL] not in projects:
             return None
-        return Event(str(data["Action"]), str(actor["ID"]))
+        return Event(str(data["Action"]), str(actor["ID"]), int(facts.get("exitCode") or 0))
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -55,11 +57,12 @@ def parse_event(line: str, projects: t.Collection[str]) -> Event | None:
 class Events:
     """Listens while it is open. Where there is nothing to hear, it is silent: then the gate looks by the clock alone.
 
-    `oom_killed` are the containers in which the kernel killed a process meanwhile.
+    `ended` says how the last life of each container ended that did so meanwhile, by its id.
     """
 
     def __init__(self, docker: Docker, projects: t.Sequence[str]) -> None:
-        self.oom_killed: set[str] = set()
+        self.ended: dict[str, End] = {}
+        self._oom_killed: set[str] = set()
         self._docker, self._projects = docker, tuple(projects)
         self._rung = threading.Event()
         self._stream: Stream | None = None
@@ -92,8 +95,15 @@ class Events:
             if not piece:
                 break
             for event in filter(None, (parse_event(line, self._projects) for line in lines.feed(piece))):
-                if event.action == _OUT_OF_MEMORY:
-                    self.oom_killed.add(event.container)
+                self._remember(event)
                 self._rung.set()
         # Something happened to the engine itself.
         self._rung.set()
+
+    def _remember(self, event: Event) -> None:
+        if event.action == "start":
+            self._oom_killed.discard(event.container)
+        elif event.action == "oom":
+            self._oom_killed.add(event.container)
+        elif event.action == "die":
+            self.ended[event.container] = End(event.exit_code, event.container in self._oom_killed)

@@ -58,6 +58,14 @@ class Reply:
 
 
 @dataclass(frozen=True)
+class End:
+    """How a life of a container ended; `oom_killed`: the kernel killed a process of it, since memory had run out."""
+
+    exit_code: int
+    oom_killed: bool = False
+
+
+@dataclass(frozen=True)
 class LogView:
     """What a container's log showed so far: the first line that matches, the last line at all, or why it is unreadable.
 
@@ -76,16 +84,17 @@ def observe_container(
     container: Container,
     restarts_before: int,
     mask: Masker = NO_SECRETS,
-    *,
-    was_oom_killed: bool = False,
+    end: End | None = None,
 ) -> Observation:
     """Judge a container by its own state.
 
     Args:
         restarts_before: its restart count when the gate began.
-        was_oom_killed: the kernel killed a process of it since, maybe in an earlier life.
+        end: how its last life ended, where more is known than the container shows.
     """
     wanted = service.container
+    if end is None and not container.running:
+        end = End(container.exit_code, container.oom_killed)
 
     def seen(ok: bool, answer: str, fatal: bool = False) -> Observation:
         return Observation(service.name, CONTAINER_CHECK, container.name, ok, answer, fatal)
@@ -93,18 +102,20 @@ def observe_container(
     climbed = container.restarts - restarts_before
     if climbed > (gate.max_restarts if wanted.restarts is None else wanted.restarts):
         times = f"{climbed} time{'s' if climbed > 1 else ''}"
-        return seen(False, f"restarted {times}, the last time after {_exit(container, was_oom_killed)}", True)
-    if container.over:
+        return seen(False, f"restarted {times}{f', the last time after {_exit(container, end)}' if end else ''}", True)
+    if container.over and end:
         if service.ends and container.exit_code == wanted.exit_code:
-            return seen(True, f"ended with {_exit(container)}")
+            return seen(True, f"ended with {_exit(container, end)}")
         but = f", not {wanted.exit_code}," if service.ends and wanted.exit_code else ""
         policy = container.policy or "no"
-        return seen(False, f"ended with {_exit(container)}{but} and is not restarted (restart policy: {policy})", True)
+        return seen(
+            False, f"ended with {_exit(container, end)}{but} and is not restarted (restart policy: {policy})", True
+        )
     if service.ends:
         what = "the job" if service.lifecycle == "job" else "it"
         return seen(False, f"{what} has not ended: {container.status}")
-    if not container.running:
-        return seen(False, f"{container.status} (last {', '.join(_facts(container))})")
+    if end and not container.running:
+        return seen(False, f"{container.status} (last {', '.join(_facts(container, end))})")
     if wanted.health == "healthy" and not container.health:
         return seen(False, "running, but it has no health check; give it one, or do not ask for health: healthy", True)
     if container.health not in ("", "healthy") and wanted.health != "any":
@@ -166,17 +177,17 @@ def _observation(question: Question, ok: bool, answer: str, **more: t.Any) -> Ob
     return Observation(question.service, question.label, question.container.name, ok, answer, **more)
 
 
-def _facts(container: Container, was_oom_killed: bool = False) -> t.Iterator[str]:
+def _facts(container: Container, end: End) -> t.Iterator[str]:
     """Yield how a container ended: the exit code, and memory where it ran out."""
-    yield f"exit code {container.exit_code}"
-    if container.oom_killed or was_oom_killed:
-        killed = "killed" if container.exit_code == _KILLED else "a process in it was killed"
+    yield f"exit code {end.exit_code}"
+    if end.oom_killed:
+        killed = "killed" if end.exit_code == _KILLED else "a process in it was killed"
         limit = f"limit {as_text(container.memory)}" if container.memory else "no limit of its own"
         yield f"{killed}: out of memory, {limit}"
 
 
-def _exit(container: Container, was_oom_killed: bool = False) -> str:
-    code, *memory = _facts(container, was_oom_killed)
+def _exit(container: Container, end: End) -> str:
+    code, *memory = _facts(container, end)
     return f"{code} ({memory[0]})" if memory else code
 
 

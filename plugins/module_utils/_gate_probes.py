@@ -21,7 +21,13 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._containers impor
     with_shared_addresses,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Docker, logs_argv
-from ansible_collections.emorobcare.fleet.plugins.module_utils._gate import Decision, Observation, Round, decide
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate import (
+    CONTAINER_CHECK,
+    Decision,
+    Observation,
+    Round,
+    decide,
+)
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import (
     ExecCheck,
     Gate,
@@ -31,10 +37,12 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks impo
     TcpCheck,
     body_files,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_ends import last_end
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_events import Events
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_exec import run_command
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_judge import (
     NO_SECRETS,
+    End,
     LogView,
     Question,
     Reply,
@@ -83,10 +91,10 @@ class Probes(t.Protocol):
 
 
 class Bell(t.Protocol):
-    """Wakes who waits when something happens to a container, and knows those in which the kernel killed a process."""
+    """Wakes who waits when something happens to a container, and remembers how those that ended did, by their ids."""
 
     @property
-    def oom_killed(self) -> t.Collection[str]: ...
+    def ended(self) -> t.Mapping[str, End]: ...
 
     def wait(self, seconds: float) -> bool: ...
 
@@ -242,6 +250,7 @@ class _Asking:
     pool: concurrent.futures.Executor
 
     def answers(self, containers: t.Sequence[Container], limit: float) -> tuple[Observation, ...]:
+        """Return what each check shows, in the order of the gate."""
         addresses = with_shared_addresses(containers)
         seen: list[Observation] = []
         pending: list[concurrent.futures.Future[list[Observation]]] = []
@@ -264,12 +273,13 @@ class _Asking:
                     pending += [self.pool.submit(self._ask, one, addresses[container.id], limit) for one in others]
                 else:
                     seen += map(not_asked, others)
-        return (*seen, *(observation for future in pending for observation in future.result()))
+        seen += (observation for future in pending for observation in future.result())
+        order = [(one.name, label) for one in self.gate.services for label in (CONTAINER_CHECK, *dict(one.labelled))]
+        return tuple(sorted(seen, key=lambda one: order.index((one.service, one.check))))
 
     def _state(self, service: ServiceGate, container: Container) -> Observation:
-        killed = container.id in self.bell.oom_killed
-        before = self.baseline(container)
-        return observe_container(self.gate, service, container, before, self.mask, was_oom_killed=killed)
+        end = last_end(container, self.bell.ended.get(container.id))
+        return observe_container(self.gate, service, container, self.baseline(container), self.mask, end)
 
     def _ask(self, question: Question, addresses: t.Sequence[str], limit: float) -> list[Observation]:
         return [judge_reply(question, self.probes.ask(question, addresses, limit), self.mask)]

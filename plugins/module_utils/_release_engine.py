@@ -25,7 +25,8 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli impor
     read_json,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate import Observation, explain
-from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import Gate
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import Gate, ServiceGate
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_ends import last_end
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_judge import observe_container
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_probes import GateRun, log_tail, run_gate
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_ports import container_on, holder, try_port
@@ -244,11 +245,16 @@ def _dead(containers: t.Iterable[Container], gate: Gate, before: Before, mask: M
     """Return what of this activation has failed beyond mending; what was there before it does not count."""
     services = {service.name: service for service in gate.services}
     seen = (
-        observe_container(gate, services[container.service], container, before.restarts.get(container.id, 0), mask)
+        _observe(gate, services[container.service], container, before, mask)
         for container in containers
         if container.service in services and container.incarnation not in before.incarnations
     )
     return [observation for observation in seen if observation.fatal]
+
+
+def _observe(gate: Gate, service: ServiceGate, container: Container, before: Before, mask: Masker) -> Observation:
+    restarts = before.restarts.get(container.id, 0)
+    return observe_container(gate, service, container, restarts, mask, last_end(container))
 
 
 def _restarted(containers: t.Iterable[Container], before: Before, stderr: str) -> bool:
@@ -267,7 +273,7 @@ def _to_blame(
     """Return the containers that made Compose give up: those it names, then those that are unwell."""
     services = {service.name: service for service in gate.services}
     seen = [
-        observe_container(gate, services[container.service], container, before.restarts.get(container.id, 0), mask)
+        _observe(gate, services[container.service], container, before, mask)
         for container in containers
         if container.service in services and container.status != "created"
     ]

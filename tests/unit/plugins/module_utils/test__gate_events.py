@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Stream
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_events import Event, Events, parse_event
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_judge import End
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.tests.unit.plugins._docker import WAIT, NoDocker, Pipe
 
@@ -23,8 +24,8 @@ def event(action: str, project: str = "shop", container: str = "c1") -> str:
 
 
 LINES = [
-    pytest.param(event("die"), Event("die", "c1"), id="of the project"),
-    pytest.param(event("health_status: healthy"), Event("health_status: healthy", "c1"), id="health"),
+    pytest.param(event("die"), Event("die", "c1", 137), id="of the project"),
+    pytest.param(event("health_status: healthy"), Event("health_status: healthy", "c1", 137), id="health"),
     pytest.param(event("die", "other"), None, id="of another project"),
     pytest.param('{"Action": "die", "Actor": {"ID": "c1", "Attributes": {}}}', None, id="of no project"),
     pytest.param('{"Action": "die", "Actor": null}', None, id="of nobody"),
@@ -63,12 +64,18 @@ def test_what_happens_rings_once_wherever_the_pieces_are_cut() -> None:
 def test_what_happens_elsewhere_does_not_ring() -> None:
     pipe = Pipe()
     with Events(Docker(pipe), ["shop"]) as events:
-        pipe.write(f"{event('die', 'other')}\n{event('oom', container='c7')}\n".encode())
-        assert events.wait(WAIT)
-        assert events.oom_killed == {"c7"}
-        pipe.write(f"{event('oom', 'other')}\n".encode())
+        pipe.write(f"{event('die', 'other')}\n".encode())
         assert not events.wait(0.05)
-        assert events.oom_killed == {"c7"}
+        assert events.ended == {}
+
+
+def test_how_a_life_ended_is_remembered() -> None:
+    pipe = Pipe()
+    with Events(Docker(pipe), ["shop"]) as events:
+        for action, end in (("oom", None), ("die", End(137, True)), ("start", End(137, True)), ("die", End(137))):
+            pipe.write(f"{event(action)}\n".encode())
+            assert events.wait(WAIT)
+            assert events.ended.get("c1") == end
 
 
 def test_a_stream_that_ends_rings_once_and_is_silent_then() -> None:

@@ -22,7 +22,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks impo
     ServiceGate,
     TcpCheck,
 )
-from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_judge import LogView, Question, Reply
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_judge import End, LogView, Question, Reply
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_probes import (
     EngineProbes,
     GateRun,
@@ -44,7 +44,7 @@ class Clock:
     def __init__(self, *happens: bool) -> None:
         self.now = 0.0
         self.pauses: list[float] = []
-        self.oom_killed: set[str] = set()
+        self.ended: dict[str, End] = {}
         self._happens = list(happens)
 
     def monotonic(self) -> float:
@@ -144,13 +144,13 @@ def test_restarts_are_counted_from_the_right_number(before: dict[str, int] | Non
     assert run.decision.verdict == verdict
 
 
-def test_memory_that_ran_out_in_an_earlier_life_is_remembered() -> None:
+def test_how_an_earlier_life_ended_is_remembered() -> None:
     clock = Clock()
-    clock.oom_killed.add("c1")
-    run = run_with(Probes(), (box(restarts=4, exit_code=137),), clock=clock, restarts_before={})
+    clock.ended["c1"] = End(137, oom_killed=True)
+    run = run_with(Probes(), (box(restarts=4),), clock=clock, restarts_before={})
     culprit = run.decision.culprit
     assert culprit is not None
-    assert "killed: out of memory" in culprit.answer
+    assert "exit code 137 (killed: out of memory" in culprit.answer
 
 
 def logs(*checks: LogCheck, lifecycle: str = "stateless") -> Gate:
