@@ -36,7 +36,10 @@ class Published:
 
 @dataclass(frozen=True)
 class Container:
-    """What we need to know of a container. Times are as Docker writes them, empty for never."""
+    """What we need to know of a container. Times are as Docker writes them, empty for never.
+
+    `memory` is its limit in bytes, 0 for none. `oom_killed`: the kernel killed a process of this life of it.
+    """
 
     id: str
     name: str
@@ -46,6 +49,8 @@ class Container:
     config_hash: str = ""
     status: str = "running"
     exit_code: int = 0
+    oom_killed: bool = False
+    memory: int = 0
     health: str = ""  # healthy, unhealthy, starting; empty without a health check
     health_output: str = ""
     restarts: int = 0
@@ -112,13 +117,14 @@ def with_shared_addresses(containers: t.Sequence[Container]) -> dict[str, tuple[
     }
 
 
-def look(docker: Docker, project: str) -> tuple[Container, ...]:
-    """Return every container of a Compose project, those that ended included.
+def look(docker: Docker, *projects: str) -> tuple[Container, ...]:
+    """Return every container of these Compose projects, those that ended included.
 
     Raises:
         ReleaseError: the engine does not answer.
     """
-    return inspect(docker, must(docker.ask(list_argv("container", project)), "docker container ls").split())
+    lists = [must(docker.ask(list_argv("container", project)), "docker container ls") for project in projects]
+    return inspect(docker, [container for listed in lists for container in listed.split()])
 
 
 def inspect(docker: Docker, ids: t.Sequence[str]) -> tuple[Container, ...]:
@@ -144,6 +150,8 @@ def _container(data: t.Mapping[str, t.Any]) -> Container:
         config_hash=labels.get("com.docker.compose.config-hash", ""),
         status=state["Status"],
         exit_code=state.get("ExitCode", 0),
+        oom_killed=bool(state.get("OOMKilled")),
+        memory=host.get("Memory") or 0,
         health="" if health.get("Status") == "none" else health.get("Status", ""),
         health_output=log[-1].get("Output", "") or "",
         restarts=data.get("RestartCount", 0),

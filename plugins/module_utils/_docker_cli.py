@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import selectors
 import subprocess
 import tempfile
 import typing as t
@@ -42,6 +43,8 @@ _NO_COMPOSE = (
 )
 _STOP_GRACE = 10.0  # seconds that an interrupted `docker compose` gets to stop by itself
 _ANSWER_LIMIT = 60.0  # seconds for a question that the engine answers from memory
+_END_GRACE = 5.0  # seconds that a command whose output has ended gets to exit
+_PIECE = 64 * 1024  # bytes
 
 
 class DockerMissing(ReleaseError):
@@ -93,6 +96,29 @@ def logs_argv(container: str, lines: int) -> list[str]:
     return ["docker", "container", "logs", "--tail", str(lines), "--", container]
 
 
+def logs_since_argv(container: str, since: str) -> list[str]:
+    """Return the command that prints what was logged since a time (RFC 3339, or seconds since 1970), empty for all."""
+    return ["docker", "container", "logs", *(["--since", since] if since else []), "--", container]
+
+
+def exec_argv(container: str, command: t.Sequence[str], environment: t.Sequence[str]) -> list[str]:
+    """Return the command that runs another in a container, with settings (`NAME=value`) besides the container's own."""
+    settings = [word for setting in environment for word in ("--env", setting)]
+    return ["docker", "container", "exec", *settings, "--", container, *command]
+
+
+def events_argv(projects: t.Sequence[str], events: t.Sequence[str], since: str) -> list[str]:
+    """Return the command that prints, until it is ended, what happens to the containers of Compose projects.
+
+    Docker would want an event to have every label that is named, so that of several projects the events of all
+    projects are printed.
+    """
+    label = f"{PROJECT_LABEL}={projects[0]}" if len(projects) == 1 else PROJECT_LABEL
+    filters = [f"label={label}", "type=container", *(f"event={event}" for event in events)]
+    chosen = [word for one in filters for word in ("--filter", one)]
+    return ["docker", "events", "--since", since, *chosen, "--format", "{{json .}}"]
+
+
 @dataclass(frozen=True)
 class Answer:
     """How a command ended."""
@@ -100,6 +126,23 @@ class Answer:
     code: int
     stdout: str
     stderr: str
+
+
+class Stream(t.Protocol):
+    """What a running command prints, both outputs as one, read piece by piece: memory stays as small as a piece."""
+
+    def read(self, timeout: float | None = ...) -> bytes:
+        """Return the next piece, empty when there is no more; `timeout` in seconds.
+
+        Raises:
+            TimeoutError: nothing came in time.
+        """
+
+    def stop(self) -> None:
+        """End the command; whoever reads then sees the end."""
+
+    def close(self) -> int:
+        """End the command if it has not ended; return its exit code, negative when it was ended so."""
 
 
 class Docker(t.Protocol):
@@ -110,6 +153,8 @@ class Docker(t.Protocol):
     def watch(
         self, argv: t.Sequence[str], timeout: float, glance: t.Callable[[], bool], every: float = ...
     ) -> Answer: ...
+
+    def stream(self, argv: t.Sequence[str]) -> Stream: ...
 
 
 class DockerCli:
@@ -155,6 +200,14 @@ class DockerCli:
             stderr.seek(0)
             return checked(Answer(code, "", stderr.read().decode(errors="replace")))
 
+    def stream(self, argv: t.Sequence[str]) -> Stream:
+        """Start a command whose output is read while it runs.
+
+        Raises:
+            ReleaseError: Docker is not there.
+        """
+        return CliStream(self._start(argv, subprocess.PIPE, subprocess.STDOUT))
+
     def _start(self, argv: t.Sequence[str], stdout: int, stderr: int | t.IO[bytes]) -> subprocess.Popen[bytes]:
         try:
             # AnsibleModule.run_command can neither be called from several threads nor watch what it waits for.
@@ -169,6 +222,35 @@ class DockerCli:
             )
         except FileNotFoundError:
             raise not_installed() from None
+
+
+class CliStream:
+    """What a process of ours prints."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._output = t.cast("t.IO[bytes]", process.stdout)
+        self._ended = False
+
+    def read(self, timeout: float | None = None) -> bytes:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._output, selectors.EVENT_READ)
+            if not selector.select(timeout):
+                raise TimeoutError
+        piece = os.read(self._output.fileno(), _PIECE)
+        self._ended = not piece
+        return piece
+
+    def stop(self) -> None:
+        self._process.kill()
+
+    def close(self) -> int:
+        try:
+            self._process.wait(timeout=_END_GRACE if self._ended else 0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        self._output.close()
+        return self._process.wait()
 
 
 def _wait(process: subprocess.Popen[bytes], timeout: float, glance: t.Callable[[], bool], every: float) -> int:

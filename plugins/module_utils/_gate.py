@@ -6,29 +6,21 @@
 
 """Decide whether a release may pass. Pure: observations in, verdict out; no clock, no network.
 
-A round is one look at every container and one answer to every request. The gate passes when every check has passed
-in `success_threshold` rounds in a row in which no container was restarted, fails at once when a container has ended
-for good or Docker keeps restarting it, and fails when the time is over.
+A round is one look at every container and one answer to every other check; `_gate_judge` makes observations of them.
+The gate passes when every check has passed in `success_threshold` rounds in a row in which no container was restarted,
+fails at once when waiting cannot mend what was observed, and fails when the time is over.
 """
 
 from __future__ import annotations
 
-import json
+import statistics
 import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import Container, epoch
-from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import (
-    Gate,
-    HttpCheck,
-    ServiceGate,
-    evaluate,
-)
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
-from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Masker, printable
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import Gate
 
 CONTAINER_CHECK = "container"
-NO_SECRETS = Masker()
 
 Verdict = t.Literal["pass", "fail", "timeout", "continue"]
 
@@ -54,12 +46,16 @@ class Observation:
 
 @dataclass(frozen=True)
 class Round:
-    """All observations of one round, `elapsed` seconds after the gate began, at `time` (seconds since 1970)."""
+    """All observations of one round, `elapsed` seconds after the gate began, at `time` (seconds since 1970).
+
+    `early`: an event of Docker's brought it forward, so that it may end the gate but proves no endurance.
+    """
 
     elapsed: float
     observations: tuple[Observation, ...]
     incarnations: frozenset[str] = frozenset()
     time: float = 0.0
+    early: bool = False
 
     @property
     def passed(self) -> bool:
@@ -75,17 +71,6 @@ class Decision:
     culprit: Observation | None = None
 
 
-@dataclass(frozen=True)
-class Reply:
-    """A complete HTTP answer, or why there is none (`cut`: the gate was over); `latency` is in seconds."""
-
-    status: int = 0
-    body: bytes = b""
-    latency: float = 0.0
-    error: str = ""
-    cut: bool = False
-
-
 @dataclass
 class CheckRecord:
     """How one check went over the whole gate; latencies in seconds."""
@@ -98,6 +83,14 @@ class CheckRecord:
     answer: str = ""
     latency: float | None = None
     latencies: list[float] = field(default_factory=list)
+
+    @property
+    def slowest(self) -> float | None:
+        return max(self.latencies, default=None)
+
+    @property
+    def median(self) -> float | None:
+        return round(statistics.median(self.latencies), 3) if self.latencies else None
 
 
 def decide(gate: Gate, rounds: t.Sequence[Round]) -> Decision:
@@ -116,73 +109,18 @@ def decide(gate: Gate, rounds: t.Sequence[Round]) -> Decision:
     return Decision("continue", streak)
 
 
-def observe_container(
-    gate: Gate, service: ServiceGate, container: Container, restarts_before: int, mask: Masker = NO_SECRETS
-) -> Observation:
-    """Judge a container by its own state; `restarts_before` is its restart count when the gate began."""
-
-    def seen(ok: bool, answer: str, fatal: bool = False) -> Observation:
-        return Observation(service.name, CONTAINER_CHECK, container.name, ok, answer, fatal)
-
-    climbed = container.restarts - restarts_before
-    if climbed > gate.max_restarts:
-        return seen(False, f"restarted {climbed} times, the last time after exit code {container.exit_code}", True)
-    if container.over:
-        ended = f"ended with exit code {container.exit_code}"
-        if service.is_job and container.exit_code == 0:
-            return seen(True, ended)
-        return seen(False, f"{ended} and is not restarted (restart policy: {container.policy or 'no'})", True)
-    if service.is_job:
-        return seen(False, f"the job has not ended: {container.status}")
-    if not container.running:
-        return seen(False, f"{container.status} (last exit code {container.exit_code})")
-    if container.health and container.health != "healthy":
-        said = printable(mask(container.health_output))
-        said = f"; its health check said: {said}" if said else ""
-        return seen(False, f"running but {container.health}{said}")
-    return seen(True, f"running{' and healthy' if container.health else ''}")
-
-
-def no_container(service: ServiceGate) -> Observation:
-    return Observation(service.name, CONTAINER_CHECK, "", False, "there is no container of this service")
-
-
-def not_asked(service: ServiceGate, check: HttpCheck, container: str) -> Observation:
-    """A request that waits for its container to be well."""
-    return Observation(service.name, check.label, container, False, "not asked: see its container", asked=False)
-
-
-def judge_reply(
-    service: ServiceGate, check: HttpCheck, container: str, reply: Reply, mask: Masker = NO_SECRETS
-) -> Observation:
-    """Judge the answer to one request."""
-
-    def seen(ok: bool, answer: str) -> Observation:
-        return Observation(service.name, check.label, container, ok, answer, latency=round(reply.latency, 3))
-
-    if reply.error:
-        return Observation(service.name, check.label, container, False, mask(reply.error), cut=reply.cut)
-    said = printable(mask(reply.body.decode("utf-8", "replace")))
-    if reply.status != check.status:
-        return seen(False, f"status {reply.status}, not {check.status}: {said}")
-    if check.expect is not None:
-        fault = _unexpected(check.expect, reply.body)
-        if fault:
-            return seen(False, f"status {reply.status}, {fault}: {said}")
-    if check.max_latency is not None and reply.latency > check.max_latency:
-        return seen(False, f"took {reply.latency:.3f} s, allowed are {check.max_latency:g} s: {said}")
-    return seen(True, f"status {reply.status}: {said}")
-
-
 def summarise(rounds: t.Sequence[Round]) -> list[CheckRecord]:
     """Return how each check went, by service and check, over all containers of the service."""
     records: dict[tuple[str, str], CheckRecord] = {}
     for one in rounds:
+        again: set[tuple[str, str]] = set()
         for seen in one.observations:
-            record = records.setdefault((seen.service, seen.check), CheckRecord(seen.service, seen.check))
+            key = (seen.service, seen.check)
+            record = records.setdefault(key, CheckRecord(*key))
             record.attempts += seen.asked
             record.failures += seen.asked and not seen.ok
-            record.ok = seen.ok
+            record.ok = seen.ok and (record.ok or key not in again)
+            again.add(key)
             if (seen.asked and not seen.cut) or not record.answer:
                 record.answer = seen.answer
             if seen.latency is not None:
@@ -229,17 +167,20 @@ def explain(decision: Decision, gate: Gate, rounds: t.Sequence[Round]) -> str:
 
 
 def _streak(rounds: t.Sequence[Round]) -> int:
-    """Count the last rounds in a row that passed with the same containers, none restarted in between."""
-    streak = 0
+    """Count the last rounds in a row that passed with the same containers, none restarted in between.
+
+    One that came early counts only as the first: however many events there are, the others lie a pause apart.
+    """
+    row: list[Round] = []
     for one in reversed(rounds):
         if not one.passed or one.incarnations != rounds[-1].incarnations:
             break
-        streak += 1
-    return streak
+        row.append(one)
+    return len([one for one in row[:-1] if not one.early]) + len(row[-1:])
 
 
 def _last_failure(rounds: t.Sequence[Round]) -> Observation | None:
-    """Return what to show of a gate that never passed: the latest whole answer that was wrong, if there was one."""
+    """Return what to show of a gate that never passed: the latest whole answer that was wrong, if any was."""
     for also_cut in (False, True):
         for one in reversed(rounds):
             failed = [seen for seen in one.observations if not seen.ok and (also_cut or not seen.cut)]
@@ -259,16 +200,3 @@ def _first_pass(rounds: t.Sequence[Round], service: str) -> float | None:
 def _finished(containers: t.Sequence[Container]) -> float | None:
     ends = [end for end in (epoch(container.finished_at) for container in containers) if end is not None]
     return max(ends) if ends else None
-
-
-def _unexpected(expression: str, body: bytes) -> str:
-    """Return why the answer is not what `expect` wants, empty when it is."""
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        return f"no JSON, which expect {expression!r} needs"
-    try:
-        found = evaluate(expression, answer)
-    except ReleaseError as exc:
-        return f"expect {expression!r} cannot be evaluated ({exc})"
-    return "" if found is True else f"expect {expression!r} gave {printable(json.dumps(found), 100)}, not true"

@@ -4,22 +4,33 @@
 
 # Private to this collection: it may change in any release.
 
-"""What a gate checks, read from a task or a release document. Pure."""
+"""What a gate checks. Pure; `_gate_parse` reads it from a task or a release document."""
 
 from __future__ import annotations
 
 import importlib
-import json
+import shlex
 import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._text import printable
 
-LIFECYCLES = ("stateless", "stateful", "job", "ingress")
-_SCHEMES = ("http", "https")
-_KEYS = (
-    *("port", "path", "scheme", "method", "headers", "json", "body", "body_file", "status", "expect", "max_latency"),
-)
+_LABEL = 60  # characters of a command or a pattern in a label
+
+
+@dataclass(frozen=True)
+class ContainerCheck:
+    """How the container itself must be, where that is not what its lifecycle says.
+
+    `health`: `any` does not look at the health check, `healthy` wants one; empty looks at it if there is one.
+    `restarts`: how many by Docker are borne while the gate runs, instead of the gate's own number.
+    """
+
+    state: t.Literal["running", "exited"] = "running"
+    health: t.Literal["", "healthy", "any"] = ""
+    restarts: int | None = None
+    exit_code: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,16 +57,82 @@ class HttpCheck:
 
 
 @dataclass(frozen=True)
+class TcpCheck:
+    """A port of a container that must accept a connection, within `max_latency` seconds."""
+
+    port: int
+    max_latency: float | None = None
+
+    @property
+    def label(self) -> str:
+        return f"tcp :{self.port}"
+
+
+@dataclass(frozen=True)
+class ExecCheck:
+    """A command to run in a container; it is killed after `timeout` seconds.
+
+    `expect_output` is a regular expression to find in what it prints.
+    """
+
+    command: tuple[str, ...]
+    exit_code: int = 0
+    expect_output: str | None = None
+    timeout: float | None = None
+    max_latency: float | None = None
+
+    @property
+    def label(self) -> str:
+        return f"exec {printable(' '.join(map(shlex.quote, self.command)), _LABEL)}"
+
+
+@dataclass(frozen=True)
+class LogCheck:
+    """A regular expression that a line of this life of a container must match, or, if `absent`, that none may."""
+
+    pattern: str
+    absent: bool = False
+
+    @property
+    def label(self) -> str:
+        return f"log {'without' if self.absent else 'with'} {printable(self.pattern, _LABEL)}"
+
+
+Check = t.Union[HttpCheck, TcpCheck, ExecCheck, LogCheck]
+
+
+@dataclass(frozen=True)
 class ServiceGate:
     """The checks of one service; that its container is well is always among them."""
 
     name: str
     lifecycle: str = "stateless"
-    http: tuple[HttpCheck, ...] = ()
+    checks: tuple[Check, ...] = ()
+    container_check: ContainerCheck | None = None
 
     @property
-    def is_job(self) -> bool:
-        return self.lifecycle == "job"
+    def container(self) -> ContainerCheck:
+        """What its container must be: as its check says, else as the lifecycle does."""
+        return self.container_check or ContainerCheck("exited" if self.lifecycle == "job" else "running")
+
+    @property
+    def ends(self) -> bool:
+        """Whether its container must have ended, instead of running."""
+        return self.container.state == "exited"
+
+    @property
+    def http(self) -> tuple[HttpCheck, ...]:
+        return tuple(check for check in self.checks if isinstance(check, HttpCheck))
+
+    @property
+    def labelled(self) -> tuple[tuple[str, Check], ...]:
+        """The checks, each with a label that no other one of this service has."""
+        labels = [check.label for check in self.checks]
+        counted = (
+            f"{label} ({labels[:i].count(label) + 1})" if label in labels[:i] else label
+            for i, label in enumerate(labels)
+        )
+        return tuple(zip(counted, self.checks))
 
 
 @dataclass(frozen=True)
@@ -70,15 +147,6 @@ class Gate:
     timeout: float = 120.0
     max_restarts: int = 3
     interval: float = 0.25
-
-
-def parse_services(data: t.Mapping[str, t.Any], where: str = "services") -> tuple[ServiceGate, ...]:
-    """Read services and their checks.
-
-    Raises:
-        ReleaseError: a key, a value or a JMESPath expression is wrong (`gate_invalid`).
-    """
-    return tuple(_service(name, item, f"{where}.{name}") for name, item in sorted(data.items()))
 
 
 def require_library(services: t.Iterable[ServiceGate]) -> None:
@@ -118,124 +186,3 @@ def evaluate(expression: str, answer: t.Any) -> t.Any:
 def body_files(services: t.Iterable[ServiceGate]) -> tuple[str, ...]:
     """Return the files that the checks send, each once."""
     return tuple(sorted({check.body_file for service in services for check in service.http if check.body_file}))
-
-
-def _service(name: str, data: t.Any, where: str) -> ServiceGate:
-    if not isinstance(data, t.Mapping):
-        raise _invalid(where, data, "a dictionary with lifecycle and gate")
-    lifecycle = data.get("lifecycle") or "stateless"
-    if lifecycle not in LIFECYCLES:
-        raise _invalid(f"{where}.lifecycle", lifecycle, f"one of {', '.join(LIFECYCLES)}")
-    checks = data.get("gate") or ()
-    if not isinstance(checks, (list, tuple)):
-        raise _invalid(f"{where}.gate", checks, "a list of checks")
-    if checks and lifecycle == "job":
-        raise ReleaseError(
-            f"{where}.gate: a job passes by ending with exit code 0 and answers no requests; remove its gate",
-            reason="gate_invalid",
-        )
-    return ServiceGate(name, lifecycle, tuple(_check(item, f"{where}.gate[{i}]") for i, item in enumerate(checks)))
-
-
-def _check(data: t.Any, where: str) -> HttpCheck:
-    if not isinstance(data, t.Mapping) or list(data) != ["http"] or not isinstance(data["http"], t.Mapping):
-        raise _invalid(where, data, "a dictionary with the one key http")
-    http, where = data["http"], f"{where}.http"
-    unknown = sorted(set(http) - set(_KEYS))
-    if unknown:
-        raise _invalid(where, unknown[0], f"keys among {', '.join(_KEYS)}")
-    content_type, body = _body(http, where)
-    return HttpCheck(
-        port=_number(http.get("port"), f"{where}.port", 1, 65535),
-        path=_path(http.get("path", "/"), f"{where}.path"),
-        scheme=_among(http.get("scheme") or "http", f"{where}.scheme", _SCHEMES),
-        method=str(http.get("method") or "GET").upper(),
-        headers=_headers(http.get("headers") or {}, f"{where}.headers", content_type),
-        body=body,
-        body_file=_file(http.get("body_file"), f"{where}.body_file"),
-        status=_number(http.get("status") or 200, f"{where}.status", 100, 599),
-        expect=_check_expression(http.get("expect"), f"{where}.expect"),
-        max_latency=_seconds(http.get("max_latency"), f"{where}.max_latency"),
-    )
-
-
-def _body(http: t.Mapping[str, t.Any], where: str) -> tuple[str | None, bytes | None]:
-    """Return the body to send and the content type that goes with it."""
-    given = [key for key in ("json", "body", "body_file") if http.get(key) is not None]
-    if len(given) > 1:
-        raise ReleaseError(f"{where}: give at most one of {', '.join(given)}", reason="gate_invalid")
-    if given == ["json"]:
-        return "application/json", json.dumps(http["json"], ensure_ascii=False, separators=(",", ":")).encode()
-    if given == ["body"]:
-        return None, str(http["body"]).encode()
-    return None, None
-
-
-def _headers(data: t.Any, where: str, content_type: str | None) -> tuple[tuple[str, str], ...]:
-    if not isinstance(data, t.Mapping):
-        raise _invalid(where, data, "a dictionary")
-    headers = {str(name): str(value) for name, value in data.items()}
-    for name, value in headers.items():
-        if not name.isascii() or any(char in name + value for char in "\r\n"):
-            raise _invalid(f"{where}.{name}", value, "an ASCII name and a value on one line")
-    if content_type and "content-type" not in {name.lower() for name in headers}:
-        headers["Content-Type"] = content_type
-    return tuple(sorted(headers.items()))
-
-
-def _path(value: t.Any, where: str) -> str:
-    if not isinstance(value, str) or not value.startswith("/") or not value.isascii() or not value.isprintable():
-        raise _invalid(where, value, "a path that begins with / (escape other than ASCII with %)")
-    if " " in value:
-        raise _invalid(where, value, "a path without spaces (write %20)")
-    return value
-
-
-def _file(value: t.Any, where: str) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value or value.startswith("/") or ".." in value.split("/"):
-        raise _invalid(where, value, "a relative path that does not leave the folder of the gate's files")
-    return value
-
-
-def _among(value: t.Any, where: str, allowed: tuple[str, ...]) -> str:
-    if value not in allowed:
-        raise _invalid(where, value, f"one of {', '.join(allowed)}")
-    return str(value)
-
-
-def _number(value: t.Any, where: str, lowest: int, highest: int) -> int:
-    if isinstance(value, str) and value.isdigit():
-        value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
-        raise _invalid(where, value, f"a whole number from {lowest} to {highest}")
-    return value
-
-
-def _seconds(value: t.Any, where: str) -> float | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-        raise _invalid(where, value, "a number of seconds above 0")
-    return float(value)
-
-
-def _check_expression(expression: t.Any, where: str) -> str | None:
-    """Return an expression that can be compiled; where its library is missing, `require_library` will say so."""
-    if expression is None:
-        return None
-    try:
-        import jmespath
-        from jmespath.exceptions import JMESPathError
-    except ImportError:
-        return str(expression)
-    try:
-        jmespath.compile(str(expression))
-    except JMESPathError as exc:
-        raise _invalid(where, expression, f"JMESPath ({str(exc).splitlines()[0]})") from None
-    return str(expression)
-
-
-def _invalid(where: str, value: t.Any, allowed: str) -> ReleaseError:
-    return ReleaseError(f"{where}: {value!r} is not allowed; it must be {allowed}", reason="gate_invalid")

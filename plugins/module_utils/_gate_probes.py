@@ -4,16 +4,12 @@
 
 # Private to this collection: it may change in any release.
 
-"""Carry out a gate: look at the containers, send the requests, round after round, until the core has a verdict."""
+"""Carry out a gate: look at the containers and ask them, round after round, until the core has a verdict."""
 
 from __future__ import annotations
 
 import concurrent.futures
-import functools
-import http.client
 import os
-import socket
-import ssl
 import time
 import typing as t
 from dataclasses import dataclass
@@ -26,32 +22,44 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._containers impor
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Docker, logs_argv
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate import (
-    NO_SECRETS,
+    CONTAINER_CHECK,
     Decision,
     Observation,
-    Reply,
     Round,
     decide,
+)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import (
+    ExecCheck,
+    Gate,
+    HttpCheck,
+    LogCheck,
+    ServiceGate,
+    TcpCheck,
+    body_files,
+)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_ends import last_end
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_events import Events
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_exec import run_command
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_judge import (
+    NO_SECRETS,
+    End,
+    LogView,
+    Question,
+    Reply,
+    judge_log,
     judge_reply,
     no_container,
     not_asked,
     observe_container,
 )
-from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import (
-    Gate,
-    HttpCheck,
-    ServiceGate,
-    body_files,
-)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_log import LogReader
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_net import connect, send
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Masker, last_lines
 
 _LONGEST_PAUSE = 1.0  # seconds between rounds while something still fails
-_PATIENCE = 10.0  # seconds for one request, unless its max_latency is longer
-_SHORTEST_PATIENCE = 1.0  # seconds, for the last request before the gate's time is over
-_LARGEST_ANSWER = 16 * 1024 * 1024  # bytes
-_PIECE = 64 * 1024  # bytes
-_WORKERS = 8  # requests at a time
+_SHORTEST_PATIENCE = 1.0  # seconds, for the last answer before the gate's time is over
+_WORKERS = 8  # questions at a time
 
 
 @dataclass(frozen=True)
@@ -74,52 +82,75 @@ class Look(t.Protocol):
     def __call__(self) -> tuple[Container, ...]: ...
 
 
-class Ask(t.Protocol):
-    """Sends one request to the first address that accepts it, in `limit` seconds at most."""
+class Probes(t.Protocol):
+    """Puts questions to containers, in `limit` seconds at most; called from several threads."""
 
-    def __call__(self, check: HttpCheck, addresses: t.Sequence[str], body: bytes | None, limit: float) -> Reply: ...
+    def ask(self, question: Question, addresses: t.Sequence[str], limit: float) -> Reply: ...
+
+    def read_log(self, container: Container, patterns: t.Collection[str], limit: float) -> t.Mapping[str, LogView]: ...
+
+
+class Bell(t.Protocol):
+    """Wakes who waits when something happens to a container, and remembers how those that ended did, by their ids."""
+
+    @property
+    def ended(self) -> t.Mapping[str, End]: ...
+
+    def wait(self, seconds: float) -> bool: ...
 
 
 class Clock(t.Protocol):
-    """Monotonic seconds, wall-clock seconds since 1970, and a pause."""
+    """Monotonic seconds, and wall-clock seconds since 1970."""
 
     def monotonic(self) -> float: ...
 
     def time(self) -> float: ...
 
-    def sleep(self, seconds: float) -> None: ...
-
 
 class ProjectLook:
-    """Looks at a project's containers; lists them anew only when those known do not cover every service."""
+    """Looks at the containers of projects; lists them anew only when those known do not cover every service."""
 
-    def __init__(self, docker: Docker, project: str, services: t.Iterable[str]) -> None:
-        self._docker, self._project = docker, project
+    def __init__(self, docker: Docker, projects: t.Sequence[str], services: t.Iterable[str]) -> None:
+        self._docker, self._projects = docker, tuple(projects)
         self._services = frozenset(services)
         self._known: tuple[Container, ...] = ()
 
     def __call__(self) -> tuple[Container, ...]:
         found = inspect(self._docker, [container.id for container in self._known])
         if len(found) < len(self._known) or not self._services <= {container.service for container in found}:
-            found = look(self._docker, self._project)
+            found = look(self._docker, *self._projects)
         self._known = found
         return found
 
 
+class EngineProbes:
+    """Puts each kind of question to real containers; `bodies` is the content of each `body_file`, by its path."""
+
+    def __init__(self, docker: Docker, bodies: t.Mapping[str, bytes]) -> None:
+        self._docker, self._bodies = docker, bodies
+        self.read_log = LogReader(docker)
+
+    def ask(self, question: Question, addresses: t.Sequence[str], limit: float) -> Reply:
+        check = question.check
+        if isinstance(check, HttpCheck):
+            return send(check, addresses, self._bodies[check.body_file] if check.body_file else check.body, limit)
+        if isinstance(check, TcpCheck):
+            return connect(check, addresses, limit)
+        return run_command(self._docker, question.container.id, t.cast(ExecCheck, check), limit)
+
+
 def run_gate(
+    docker: Docker,
+    projects: t.Sequence[str],
     gate: Gate,
-    see: Look,
     bodies: t.Mapping[str, bytes],
     *,
-    ask: Ask | None = None,
-    clock: Clock = time,
     restarts_before: t.Mapping[str, int] | None = None,
     mask: Masker = NO_SECRETS,
 ) -> GateRun:
-    """Run a gate to its verdict.
+    """Run a gate over the containers of Compose projects to its verdict.
 
     Args:
-        see: how to look at the containers.
         bodies: content of each `body_file`, by its path.
         restarts_before: restart count by container id to count from; one not in it counts from its first sight
             when None is given, else from 0 (it was made for this release).
@@ -128,21 +159,37 @@ def run_gate(
     Raises:
         ReleaseError: the engine does not answer.
     """
-    began, rounds, pause = clock.monotonic(), t.cast("list[Round]", []), gate.interval
+    see = ProjectLook(docker, projects, [service.name for service in gate.services])
+    with Events(docker, projects) as bell:
+        return run_rounds(gate, see, EngineProbes(docker, bodies), bell, restarts_before=restarts_before, mask=mask)
+
+
+def run_rounds(
+    gate: Gate,
+    see: Look,
+    probes: Probes,
+    bell: Bell,
+    *,
+    clock: Clock = time,
+    restarts_before: t.Mapping[str, int] | None = None,
+    mask: Masker = NO_SECRETS,
+) -> GateRun:
+    """Run a gate to its verdict, whatever looks, asks and wakes; see `run_gate`."""
+    began, rounds, pause, early = clock.monotonic(), t.cast("list[Round]", []), gate.interval, False
     baseline = _Baseline(restarts_before)
     with concurrent.futures.ThreadPoolExecutor(max_workers=_WORKERS) as pool:
+        asking = _Asking(gate, probes, baseline, bell, mask, pool)
         while True:
             containers = see()
             limit = max(gate.timeout - (clock.monotonic() - began), _SHORTEST_PATIENCE)
-            sender = functools.partial(_request, ask or send, with_shared_addresses(containers), bodies, limit, mask)
-            observations = _round(gate, containers, baseline, sender, pool, mask)
+            observations = asking.answers(containers, limit)
             lives = frozenset(container.incarnation for container in containers)
-            rounds.append(Round(clock.monotonic() - began, observations, lives, clock.time()))
+            rounds.append(Round(clock.monotonic() - began, observations, lives, clock.time(), early))
             decision = decide(gate, rounds)
             if decision.verdict != "continue":
                 return GateRun(gate, decision, tuple(rounds), containers)
             pause = gate.interval if rounds[-1].passed else min(pause * 1.5, max(_LONGEST_PAUSE, gate.interval))
-            clock.sleep(min(pause, max(gate.timeout - rounds[-1].elapsed, 0.0)))
+            early = bell.wait(min(pause, max(gate.timeout - rounds[-1].elapsed, 0.0)))
 
 
 def read_bodies(services: t.Iterable[ServiceGate], root: str | None) -> dict[str, bytes]:
@@ -178,55 +225,6 @@ def log_tail(
     return last_lines(mask(text), lines)
 
 
-def send(check: HttpCheck, addresses: t.Sequence[str], body: bytes | None, limit: float) -> Reply:
-    """Send a request to the first of the addresses that accepts a connection; read the whole answer."""
-    wanted = max(_PATIENCE, check.max_latency or 0.0)
-    patience, cut = min(limit, wanted), False
-    began = time.monotonic()
-    error = "the container has no network address that this host can reach"
-    for address in addresses:
-        try:
-            return _exchange(check, address, body, began, patience)
-        except ConnectionRefusedError:
-            error = f"{address}:{check.port} refused the connection: nothing listens there, or only on loopback"
-        except (TimeoutError, socket.timeout):  # two classes before Python 3.10
-            error = f"{address}:{check.port} gave no complete answer within {patience:g} s"
-            cut = patience < wanted
-        except (OSError, http.client.HTTPException) as exc:
-            error = f"{address}:{check.port}: {exc or type(exc).__name__}"
-    return Reply(error=error, latency=time.monotonic() - began, cut=cut)
-
-
-def _exchange(check: HttpCheck, address: str, body: bytes | None, began: float, patience: float) -> Reply:
-    connection = _connection(check, address, max(began + patience - time.monotonic(), 0.01))
-    try:
-        connection.request(check.method, check.path, body=body, headers=dict(check.headers))
-        response = connection.getresponse()
-        content = bytearray()
-        while True:
-            # The socket's own limit is for one piece only: a trickle must not hold the gate up.
-            if time.monotonic() - began > patience:
-                raise TimeoutError
-            piece = response.read1(_PIECE)
-            if not piece:
-                return Reply(response.status, bytes(content), time.monotonic() - began)
-            content += piece
-            if len(content) > _LARGEST_ANSWER:
-                return Reply(error=f"the answer is longer than {_LARGEST_ANSWER} bytes", latency=patience)
-    finally:
-        connection.close()
-
-
-def _connection(check: HttpCheck, address: str, timeout: float) -> http.client.HTTPConnection:
-    if check.scheme == "http":
-        return http.client.HTTPConnection(address, check.port, timeout=timeout)
-    # Asked by address on this very host, no certificate can name it; what is checked is that the service answers.
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return http.client.HTTPSConnection(address, check.port, timeout=timeout, context=context)
-
-
 class _Baseline:
     """From which restart count each container is counted."""
 
@@ -240,39 +238,53 @@ class _Baseline:
         return self._first.setdefault(container.id, container.restarts)
 
 
-def _request(
-    ask: Ask,
-    addresses: t.Mapping[str, tuple[str, ...]],
-    bodies: t.Mapping[str, bytes],
-    limit: float,
-    mask: Masker,
-    service: ServiceGate,
-    container: Container,
-    check: HttpCheck,
-) -> Observation:
-    body = bodies[check.body_file] if check.body_file else check.body
-    return judge_reply(service, check, container.name, ask(check, addresses[container.id], body, limit), mask)
+@dataclass(frozen=True)
+class _Asking:
+    """Puts every question of a round, side by side."""
 
+    gate: Gate
+    probes: Probes
+    baseline: _Baseline
+    bell: Bell
+    mask: Masker
+    pool: concurrent.futures.Executor
 
-def _round(
-    gate: Gate,
-    containers: t.Sequence[Container],
-    baseline: _Baseline,
-    request: t.Callable[[ServiceGate, Container, HttpCheck], Observation],
-    pool: concurrent.futures.Executor,
-    mask: Masker,
-) -> tuple[Observation, ...]:
-    seen: list[Observation] = []
-    pending: list[concurrent.futures.Future[Observation]] = []
-    for service in gate.services:
-        own = [container for container in containers if container.service == service.name]
-        if not own:
-            seen.append(no_container(service))
-        for container in own:
-            state = observe_container(gate, service, container, baseline(container), mask)
-            seen.append(state)
-            if state.ok:
-                pending += [pool.submit(request, service, container, check) for check in service.http]
-            else:
-                seen += [not_asked(service, check, container.name) for check in service.http]
-    return (*seen, *(future.result() for future in pending))
+    def answers(self, containers: t.Sequence[Container], limit: float) -> tuple[Observation, ...]:
+        """Return what each check shows, in the order of the gate."""
+        addresses = with_shared_addresses(containers)
+        seen: list[Observation] = []
+        pending: list[concurrent.futures.Future[list[Observation]]] = []
+        for service in self.gate.services:
+            own = [container for container in containers if container.service == service.name]
+            if not own:
+                seen += no_container(service)
+            for container in own:
+                state = self._state(service, container)
+                seen.append(state)
+                questions = [Question(service.name, label, check, container) for label, check in service.labelled]
+                logs = [question for question in questions if isinstance(question.check, LogCheck)]
+                others = [question for question in questions if question not in logs]
+                # What must not be logged is looked for in whatever has started.
+                if logs and container.status != "created":
+                    pending.append(self.pool.submit(self._read_log, logs, limit))
+                else:
+                    seen += map(not_asked, logs)
+                if state.ok:
+                    pending += [self.pool.submit(self._ask, one, addresses[container.id], limit) for one in others]
+                else:
+                    seen += map(not_asked, others)
+        seen += (observation for future in pending for observation in future.result())
+        order = [(one.name, label) for one in self.gate.services for label in (CONTAINER_CHECK, *dict(one.labelled))]
+        return tuple(sorted(seen, key=lambda one: order.index((one.service, one.check))))
+
+    def _state(self, service: ServiceGate, container: Container) -> Observation:
+        end = last_end(container, self.bell.ended.get(container.id))
+        return observe_container(self.gate, service, container, self.baseline(container), self.mask, end)
+
+    def _ask(self, question: Question, addresses: t.Sequence[str], limit: float) -> list[Observation]:
+        return [judge_reply(question, self.probes.ask(question, addresses, limit), self.mask)]
+
+    def _read_log(self, questions: t.Sequence[Question], limit: float) -> list[Observation]:
+        patterns = {question: t.cast(LogCheck, question.check).pattern for question in questions}
+        views = self.probes.read_log(questions[0].container, frozenset(patterns.values()), limit)
+        return [judge_log(question, views[pattern], self.mask) for question, pattern in patterns.items()]

@@ -16,7 +16,8 @@ Version 1 (keys of the document, all required):
     images       {service: {reference, input}}: what is built; every other image is pulled
     models       [{name, version, files: [{path, sha256, size, required}]}]; without size (bytes) where none is pinned,
                  without required where it is true
-    services     {name: {lifecycle, url, gate, timeout (seconds) and irreversible of a job, snapshot of a stateful one}}
+    services     {name: {lifecycle, url, gate, timeout (seconds) and irreversible of a job, snapshot of a stateful one}};
+                 gate is a list of {kind: settings}, durations in seconds
     parameters   {NAME: {type, default, choices, description}}
     secrets      {name: {description}}
     rollout      {success_threshold, gate_timeout, strategy, soak, drain, busy_timeout}, times in seconds
@@ -36,12 +37,8 @@ import re
 import typing as t
 from dataclasses import dataclass, replace
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import (
-    Gate,
-    ServiceGate,
-    body_files,
-    parse_services,
-)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import Gate, ServiceGate, body_files
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_parse import parse_services
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_rollout import Rollout, parse_rollout
 

@@ -24,14 +24,11 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli impor
     must,
     read_json,
 )
-from ansible_collections.emorobcare.fleet.plugins.module_utils._gate import Observation, explain, observe_container
-from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import Gate
-from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_probes import (
-    GateRun,
-    ProjectLook,
-    log_tail,
-    run_gate,
-)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate import Observation, explain
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import Gate, ServiceGate
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_ends import last_end
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_judge import observe_container
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_probes import GateRun, log_tail, run_gate
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_ports import container_on, holder, try_port
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_compose import (
     Port,
@@ -218,15 +215,19 @@ def bring_up(
 
 
 def pass_gate(
-    docker: Docker, project: str, gate: Gate, bodies: t.Mapping[str, bytes], before: Before, mask: Masker
+    docker: Docker,
+    projects: t.Sequence[str],
+    gate: Gate,
+    bodies: t.Mapping[str, bytes],
+    before: Before,
+    mask: Masker,
 ) -> GateRun:
-    """Run the gate.
+    """Run the gate over these Compose projects.
 
     Raises:
         ReleaseError: it failed (`gate_failed`) or did not pass in time (`gate_timeout`).
     """
-    see = ProjectLook(docker, project, [service.name for service in gate.services])
-    run = run_gate(gate, see, bodies, restarts_before=before.restarts, mask=mask)
+    run = run_gate(docker, projects, gate, bodies, restarts_before=before.restarts, mask=mask)
     if run.passed:
         return run
     message = explain(run.decision, gate, run.rounds)
@@ -265,11 +266,16 @@ def _dead(containers: t.Iterable[Container], gate: Gate, before: Before, mask: M
     """Return what of this activation has failed beyond mending; what was there before it does not count."""
     services = {service.name: service for service in gate.services}
     seen = (
-        observe_container(gate, services[container.service], container, before.restarts.get(container.id, 0), mask)
+        _observe(gate, services[container.service], container, before, mask)
         for container in containers
         if container.service in services and container.incarnation not in before.incarnations
     )
     return [observation for observation in seen if observation.fatal]
+
+
+def _observe(gate: Gate, service: ServiceGate, container: Container, before: Before, mask: Masker) -> Observation:
+    restarts = before.restarts.get(container.id, 0)
+    return observe_container(gate, service, container, restarts, mask, last_end(container))
 
 
 def _restarted(containers: t.Iterable[Container], before: Before, stderr: str) -> bool:
@@ -288,7 +294,7 @@ def _to_blame(
     """Return the containers that made Compose give up: those it names, then those that are unwell."""
     services = {service.name: service for service in gate.services}
     seen = [
-        observe_container(gate, services[container.service], container, before.restarts.get(container.id, 0), mask)
+        _observe(gate, services[container.service], container, before, mask)
         for container in containers
         if container.service in services and container.status != "created"
     ]

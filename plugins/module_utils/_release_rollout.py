@@ -11,7 +11,8 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import HttpCheck, parse_services
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import HttpCheck
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_parse import parse_services
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 
 Strategy = t.Literal["recreate", "blue_green"]

@@ -39,3 +39,10 @@ def human(size: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     return f"{value:.1f} TB"
+
+
+def as_text(count: int) -> str:
+    """Return a number of bytes in the largest unit of which it is a whole multiple."""
+    fitting = (name for name, unit in sorted(_UNITS.items(), key=lambda item: -item[1]) if count % unit == 0)
+    name = next(fitting) if count else "B"
+    return f"{count // _UNITS[name]} {name}"

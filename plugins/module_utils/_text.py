@@ -39,3 +39,27 @@ class Masker:
         for part in self._hidden:
             text = text.replace(part, MASK)
         return text
+
+
+class Lines:
+    """Cuts what arrives piece by piece into lines; of a line longer than `limit` bytes only the beginning is kept."""
+
+    def __init__(self, limit: int = 64 * 1024) -> None:
+        self._limit = limit
+        self._begun = b""
+
+    def feed(self, piece: bytes) -> t.Iterator[str]:
+        """Yield each line that this piece completes."""
+        *whole, rest = piece.split(b"\n")
+        for part in whole:
+            yield self._line(part)
+            self._begun = b""
+        self._begun = (self._begun + rest)[: self._limit]
+
+    def rest(self) -> t.Iterator[str]:
+        """Yield the last line, if it has no end."""
+        if self._begun:
+            yield self._line(b"")
+
+    def _line(self, part: bytes) -> str:
+        return (self._begun + part)[: self._limit].decode("utf-8", "replace").rstrip("\r")

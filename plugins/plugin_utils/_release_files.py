@@ -55,7 +55,7 @@ def release_files(
 def _body_files(stack_file: Document) -> t.Iterator[_Named]:
     for name, service in stack_file.data["services"].items():
         for index, check in enumerate(service.get("gate", [])):
-            if "body_file" in check["http"]:
+            if "body_file" in check.get("http", {}):
                 at = ("services", name, "gate", index, "http", "body_file")
                 yield _Named(posixpath.normpath(check["http"]["body_file"]), stack_file, at)
 

@@ -85,6 +85,27 @@ class Secret:
 
 
 @dataclass(frozen=True)
+class ContainerCheck:
+    """How a container itself must be; None is what its lifecycle, or the gate, says."""
+
+    state: str | None
+    health: str | None
+    restarts: int | None
+    exit_code: int | None
+
+
+@dataclass(frozen=True)
+class ExecCheck:
+    """A command to run in a container; timeout and max_latency are in seconds."""
+
+    command: tuple[str, ...]
+    exit_code: int
+    expect_output: str | None
+    timeout: float | None
+    max_latency: float | None
+
+
+@dataclass(frozen=True)
 class HttpCheck:
     """A request to a container and what it must answer; max_latency is in seconds."""
 
@@ -102,10 +123,24 @@ class HttpCheck:
 
 
 @dataclass(frozen=True)
-class Check:
-    """One check of a gate: exactly one kind is set."""
+class LogCheck:
+    """What a line of a container's log must match, or no line may."""
 
-    http: HttpCheck
+    pattern: str
+    absent: bool
+
+
+@dataclass(frozen=True)
+class TcpCheck:
+    """A port that must accept connections; max_latency is in seconds."""
+
+    port: int
+    max_latency: float | None
+
+
+Settings = t.Union[ContainerCheck, ExecCheck, HttpCheck, LogCheck, TcpCheck]
+Check = t.Mapping[str, Settings]
+"""One check of a gate: its kind, and the settings of that kind."""
 
 
 @dataclass(frozen=True)
@@ -213,13 +248,38 @@ def _parameter(data: t.Mapping[str, t.Any]) -> Parameter:
 
 
 def _service(data: t.Mapping[str, t.Any]) -> Service:
-    return Service(
-        data["lifecycle"], data.get("url"), tuple(Check(_http(item["http"])) for item in data.get("gate", []))
+    return Service(data["lifecycle"], data.get("url"), tuple(map(_check, data.get("gate", []))))
+
+
+def _check(data: t.Mapping[str, t.Any]) -> Check:
+    ((kind, settings),) = data.items()
+    return {kind: _CHECKS[kind](settings)}
+
+
+def _container(data: t.Mapping[str, t.Any]) -> ContainerCheck:
+    return ContainerCheck(data.get("state"), data.get("health"), data.get("restarts"), data.get("exit_code"))
+
+
+def _exec(data: t.Mapping[str, t.Any]) -> ExecCheck:
+    return ExecCheck(
+        command=tuple(data["command"]),
+        exit_code=data.get("exit_code", 0),
+        expect_output=data.get("expect_output"),
+        timeout=_duration(data.get("timeout")),
+        max_latency=_duration(data.get("max_latency")),
     )
 
 
+def _log(data: t.Mapping[str, t.Any]) -> LogCheck:
+    return LogCheck(data["pattern"], data.get("absent", False))
+
+
+def _tcp(data: t.Mapping[str, t.Any]) -> TcpCheck:
+    return TcpCheck(data["port"], _duration(data.get("max_latency")))
+
+
 def _http(data: t.Mapping[str, t.Any]) -> HttpCheck:
-    body_file, max_latency = data.get("body_file"), data.get("max_latency")
+    body_file = data.get("body_file")
     return HttpCheck(
         port=data["port"],
         path=data["path"],
@@ -231,8 +291,21 @@ def _http(data: t.Mapping[str, t.Any]) -> HttpCheck:
         body_file=None if body_file is None else posixpath.normpath(body_file),
         status=data.get("status", 200),
         expect=data.get("expect"),
-        max_latency=None if max_latency is None else seconds(max_latency),
+        max_latency=_duration(data.get("max_latency")),
     )
+
+
+_CHECKS: dict[str, t.Callable[[t.Mapping[str, t.Any]], Settings]] = {
+    "container": _container,
+    "exec": _exec,
+    "http": _http,
+    "log": _log,
+    "tcp": _tcp,
+}
+
+
+def _duration(value: str | float | None) -> float | None:
+    return None if value is None else seconds(value)
 
 
 def _rollout(data: t.Mapping[str, t.Any]) -> Rollout:

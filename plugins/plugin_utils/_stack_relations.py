@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._model_manifest import model_findings
@@ -18,6 +19,7 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_error impo
     show,
     unknown,
 )
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._units import seconds
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._variables import VariableError, variables
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._yaml_file import Document
 
@@ -25,6 +27,7 @@ Finding = tuple[KeyPath, str]
 
 _BODIES = ("json", "body", "body_file")
 _WITHOUT_BODY = ("GET", "HEAD")
+_OF_JOBS = ("container", "log")
 
 
 def _is_whole(value: t.Any) -> bool:
@@ -81,11 +84,7 @@ def _parameter_findings(path: KeyPath, parameter: t.Mapping[str, t.Any]) -> t.It
 def _service_findings(
     path: KeyPath, service: t.Mapping[str, t.Any], parameters: t.Mapping[str, t.Any]
 ) -> t.Iterator[Finding]:
-    gate = service.get("gate", [])
-    if gate and service["lifecycle"] == "job":
-        yield (*path, "gate"), "a job has ended when the gate looks: it passes by exit code 0; remove the gate"
-    for index, check in enumerate(gate):
-        yield from _http_findings((*path, "gate", index, "http"), check["http"])
+    yield from _gate_findings((*path, "gate"), service.get("gate", []), service["lifecycle"])
     try:
         used = variables(service.get("url", ""))
     except VariableError as exc:
@@ -94,6 +93,55 @@ def _service_findings(
     for variable in used:
         if variable.name not in parameters:
             yield (*path, "url"), unknown("parameter", variable.name, parameters, "Parameters")
+
+
+def _gate_findings(path: KeyPath, gate: t.Sequence[t.Mapping[str, t.Any]], lifecycle: str) -> t.Iterator[Finding]:
+    kinds = [next(iter(check)) for check in gate]
+    for index, kind in enumerate(kinds):
+        at, settings = (*path, index, kind), gate[index][kind]
+        if lifecycle == "job" and kind not in _OF_JOBS:
+            yield at, f"a job has ended when the gate looks, and passes by its exit code; allowed: {one_of(_OF_JOBS)}"
+        if kind == "container" and kind in kinds[:index]:
+            yield at, "there is one before it; make them one"
+        if kind in _FINDINGS:
+            yield from _FINDINGS[kind](at, settings)
+        if kind == "container":
+            yield from _container_findings(at, settings, lifecycle)
+
+
+def _container_findings(path: KeyPath, container: t.Mapping[str, t.Any], lifecycle: str) -> t.Iterator[Finding]:
+    if lifecycle == "job":
+        if container.get("state") == "running":
+            yield (*path, "state"), "a job passes by ending; remove the key"
+        if "health" in container:
+            yield (*path, "health"), "a job has ended when the gate looks, and has none; remove the key"
+        return
+    if container.get("state") == "exited":
+        yield (*path, "state"), "a service whose container ends is a job; set lifecycle to job"
+    if "exit_code" in container:
+        yield (*path, "exit_code"), "a container that must run has none; remove the key, or set lifecycle to job"
+
+
+def _exec_findings(path: KeyPath, command: t.Mapping[str, t.Any]) -> t.Iterator[Finding]:
+    if not command["command"][0]:
+        yield (*path, "command", 0), "is empty; must be a program"
+    timeout, latency = command.get("timeout"), command.get("max_latency")
+    if timeout and latency and seconds(latency) > seconds(timeout):
+        at_most = f"at most timeout ({timeout}), which ends the command"
+        yield (*path, "max_latency"), f"{show(latency)} is not allowed; allowed: {at_most}"
+    if "expect_output" in command:
+        yield from _regex_findings((*path, "expect_output"), command["expect_output"])
+
+
+def _log_findings(path: KeyPath, log: t.Mapping[str, t.Any]) -> t.Iterator[Finding]:
+    yield from _regex_findings((*path, "pattern"), log["pattern"])
+
+
+def _regex_findings(path: KeyPath, pattern: str) -> t.Iterator[Finding]:
+    try:
+        re.compile(pattern)
+    except re.error as exc:
+        yield path, f"{show(pattern)} is not a regular expression: {exc}"
 
 
 def _http_findings(path: KeyPath, http: t.Mapping[str, t.Any]) -> t.Iterator[Finding]:
@@ -110,6 +158,13 @@ def _http_findings(path: KeyPath, http: t.Mapping[str, t.Any]) -> t.Iterator[Fin
     fault = _jmespath_fault(http["expect"])
     if fault:
         yield (*path, "expect"), f"{show(http['expect'])} is not JMESPath: {fault}"
+
+
+_FINDINGS: dict[str, t.Callable[[KeyPath, t.Mapping[str, t.Any]], t.Iterator[Finding]]] = {
+    "exec": _exec_findings,
+    "http": _http_findings,
+    "log": _log_findings,
+}
 
 
 def _jmespath_fault(expression: str) -> str:

@@ -26,6 +26,7 @@ INSPECTED: dict[str, t.Any] = {
     "State": {
         "Status": "running",
         "ExitCode": 1,
+        "OOMKilled": True,
         "StartedAt": "2026-11-21T22:24:25.439695216Z",
         "FinishedAt": "0001-01-01T00:00:00Z",
         "Health": {"Status": "unhealthy", "Log": [{"Output": "old"}, {"Output": "no database\n"}]},
@@ -37,7 +38,11 @@ INSPECTED: dict[str, t.Any] = {
             "com.docker.compose.config-hash": "h1",
         }
     },
-    "HostConfig": {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}, "NetworkMode": "shop_default"},
+    "HostConfig": {
+        "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3},
+        "NetworkMode": "shop_default",
+        "Memory": 64_000_000,
+    },
     "NetworkSettings": {
         "Networks": {
             "shop_b": {"IPAddress": "172.18.0.3", "GlobalIPv6Address": ""},
@@ -59,6 +64,8 @@ def test_an_inspected_container_is_read_whole() -> None:
             config_hash="h1",
             status="running",
             exit_code=1,
+            oom_killed=True,
+            memory=64_000_000,
             health="unhealthy",
             health_output="no database\n",
             restarts=2,

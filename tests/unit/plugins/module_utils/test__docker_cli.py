@@ -15,10 +15,13 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli impor
     DockerCli,
     checked,
     compose_argv,
+    events_argv,
+    exec_argv,
     image_id_argv,
     inspect_argv,
     list_argv,
     logs_argv,
+    logs_since_argv,
     must,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
@@ -41,6 +44,26 @@ GLOBAL = ["docker", "compose", "--ansi", "never", "--progress", "quiet", "--proj
         (inspect_argv(["a", "b"]), ["docker", "container", "inspect", "--", "a", "b"]),
         (image_id_argv("-x"), ["docker", "image", "inspect", "--format", "{{.Id}}", "--", "-x"]),
         (logs_argv("a", 20), ["docker", "container", "logs", "--tail", "20", "--", "a"]),
+        (logs_since_argv("a", ""), ["docker", "container", "logs", "--", "a"]),
+        (logs_since_argv("a", "1.5"), ["docker", "container", "logs", "--since", "1.5", "--", "a"]),
+        (
+            exec_argv("a", ["sh", "-c", "true"], ["A=b"]),
+            ["docker", "container", "exec", "--env", "A=b", "--", "a", "sh", "-c", "true"],
+        ),
+        (
+            events_argv(["shop"], ["die"], "1.5"),
+            [
+                *("docker", "events", "--since", "1.5", "--filter", "label=com.docker.compose.project=shop"),
+                *("--filter", "type=container", "--filter", "event=die", "--format", "{{json .}}"),
+            ],
+        ),
+        (
+            events_argv(["shop-blue", "shop-data"], [], "1"),
+            [
+                *("docker", "events", "--since", "1", "--filter", "label=com.docker.compose.project"),
+                *("--filter", "type=container", "--format", "{{json .}}"),
+            ],
+        ),
         (
             list_argv("volume", "shop"),
             ["docker", "volume", "ls", "--format", "{{.Name}}", "--filter", "label=com.docker.compose.project=shop"],
@@ -119,3 +142,24 @@ def test_a_watched_command_is_stopped_at_a_glance_or_when_its_time_is_over(timeo
     code = "import time; time.sleep(600)"
     answer = DockerCli(os.environ).watch([sys.executable, "-c", code], timeout, lambda: glance, 0.01)
     assert answer.code == -1
+
+
+def test_a_stream_is_read_piece_by_piece_to_its_end() -> None:
+    code = "import os; os.write(1, b'out '); os.write(2, b'err'); os._exit(3)"
+    stream = DockerCli(os.environ).stream([sys.executable, "-c", code])
+    assert b"".join(iter(stream.read, b"")) == b"out err"
+    assert stream.close() == 3
+
+
+def test_a_stream_that_says_nothing_is_not_waited_for_and_ends_when_it_is_closed() -> None:
+    stream = DockerCli(os.environ).stream([sys.executable, "-c", "import time; time.sleep(600)"])
+    with pytest.raises(TimeoutError):
+        stream.read(0.05)
+    assert stream.close() == -9
+
+
+def test_whoever_reads_a_stream_that_is_stopped_sees_its_end() -> None:
+    stream = DockerCli(os.environ).stream([sys.executable, "-c", "import time; time.sleep(600)"])
+    stream.stop()
+    assert stream.read() == b""
+    assert stream.close() == -9

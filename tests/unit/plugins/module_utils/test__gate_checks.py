@@ -5,112 +5,66 @@
 from __future__ import annotations
 
 import sys
-import typing as t
 
 import pytest
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import (
+    Check,
+    ContainerCheck,
+    ExecCheck,
     HttpCheck,
+    LogCheck,
     ServiceGate,
+    TcpCheck,
     body_files,
     evaluate,
-    parse_services,
     require_library,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_parse import parse_services
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 
 
-def web(**http: t.Any) -> dict[str, t.Any]:
+def web(**http: object) -> dict[str, object]:
     return {"web": {"gate": [{"http": {"port": 80, **http}}]}}
 
 
-FULL = {
-    "port": 8000,
-    "path": "/embed",
-    "scheme": "https",
-    "method": "post",
-    "headers": {"X-A": 1},
-    "json": {"text": "señal"},
-    "body": None,
-    "body_file": None,
-    "status": 201,
-    "expect": "a == `1`",
-    "max_latency": 2,
-}
+@pytest.mark.parametrize(
+    ("check", "label"),
+    [
+        (HttpCheck(8000, "/a", "https", "POST"), "https POST :8000/a"),
+        (TcpCheck(5432), "tcp :5432"),
+        (ExecCheck(("psql", "-c", "SELECT 1")), "exec psql -c 'SELECT 1'"),
+        (LogCheck("ready$"), "log with ready$"),
+        (LogCheck("panic", absent=True), "log without panic"),
+    ],
+)
+def test_a_check_is_named_by_what_it_does(check: Check, label: str) -> None:
+    assert check.label == label
 
 
-def test_a_check_is_read_whole() -> None:
-    (service,) = parse_services({"api": {"lifecycle": "stateful", "gate": [{"http": FULL}]}})
-    assert service == ServiceGate(
-        "api",
-        "stateful",
-        (
-            HttpCheck(
-                port=8000,
-                path="/embed",
-                scheme="https",
-                method="POST",
-                headers=(("Content-Type", "application/json"), ("X-A", "1")),
-                body='{"text":"señal"}'.encode(),
-                status=201,
-                expect="a == `1`",
-                max_latency=2.0,
-            ),
-        ),
-    )
-    assert service.http[0].label == "https POST :8000/embed"
+def test_long_commands_are_shortened_and_checks_that_look_alike_are_numbered() -> None:
+    long = ExecCheck(("python", "-c", "x" * 100))
+    labels = [label for label, _check in ServiceGate("a", checks=(long, TcpCheck(1), long, TcpCheck(1, 2.0))).labelled]
+    assert len(labels[0]) < 70
+    assert labels[1:] == ["tcp :1", f"{labels[0]} (2)", "tcp :1 (2)"]
 
 
-def test_what_is_left_out_or_null_has_a_default() -> None:
-    empty = dict.fromkeys(FULL)
-    assert parse_services({"api": {"gate": [{"http": {**empty, "port": 1, "path": "/"}}]}}) == (
-        ServiceGate("api", "stateless", (HttpCheck(port=1),)),
-    )
-    assert parse_services({"api": {}}) == (ServiceGate("api"),)
-
-
-def test_a_content_type_of_ones_own_stays() -> None:
-    (service,) = parse_services(web(json=[], method="POST", headers={"content-type": "x/y"}))
-    assert service.http[0].headers == (("content-type", "x/y"),)
+@pytest.mark.parametrize(
+    ("service", "state"),
+    [
+        (ServiceGate("a"), "running"),
+        (ServiceGate("a", "job"), "exited"),
+        (ServiceGate("a", container_check=ContainerCheck("exited")), "exited"),
+    ],
+)
+def test_a_container_must_be_as_its_check_says_or_else_its_lifecycle(service: ServiceGate, state: str) -> None:
+    assert service.container.state == state
+    assert service.ends is (state == "exited")
 
 
 def test_files_to_send_are_listed_once() -> None:
     services = parse_services({**web(body_file="gate/a"), "other": web(body_file="gate/a")["web"]})
     assert body_files(services) == ("gate/a",)
-
-
-WRONG = [
-    pytest.param({"web": []}, "services.web: \\[\\] is not allowed", id="service"),
-    pytest.param({"web": {"lifecycle": "x"}}, "lifecycle: 'x' .* stateless, stateful, job, ingress", id="lifecycle"),
-    pytest.param({"web": {"gate": {}, "lifecycle": "job"}}, "", id="an empty gate is no gate"),
-    pytest.param({"web": {"lifecycle": "job", **web()["web"]}}, "a job passes by ending", id="job with a gate"),
-    pytest.param({"web": {"gate": [{"tcp": {}}]}}, r"gate\[0\]: .* the one key http", id="kind of check"),
-    pytest.param(web(prot=1), "'prot' is not allowed; it must be keys among port, path", id="unknown key"),
-    pytest.param(web(port=0), "http.port: 0 .* from 1 to 65535", id="port"),
-    pytest.param(web(port=True), "http.port: True", id="port that is none"),
-    pytest.param(web(path="health"), "http.path: 'health' .* begins with /", id="path"),
-    pytest.param(web(path="/a b"), "write %20", id="path with a space"),
-    pytest.param(web(path="/ñ"), "escape other than ASCII", id="path beyond ASCII"),
-    pytest.param(web(scheme="ftp"), "one of http, https", id="scheme"),
-    pytest.param(web(json=1, body="x"), "at most one of json, body", id="two bodies"),
-    pytest.param(web(headers={"A": "b\r\nC: d"}), "headers.A: .* on one line", id="smuggled header"),
-    pytest.param(web(body_file="../x"), "does not leave the folder", id="file outside"),
-    pytest.param(web(body_file="/etc/passwd"), "does not leave the folder", id="absolute file"),
-    pytest.param(web(expect="a ==="), "expect: 'a ===' .* JMESPath", id="expression"),
-    pytest.param(web(max_latency="2s"), "a number of seconds above 0", id="latency with a unit"),
-    pytest.param(web(max_latency=0), "a number of seconds above 0", id="latency of zero"),
-    pytest.param(web(status=99), "from 100 to 599", id="status"),
-]
-
-
-@pytest.mark.parametrize(("data", "message"), WRONG)
-def test_what_is_wrong_is_named_with_place_value_and_what_is_allowed(data: dict[str, t.Any], message: str) -> None:
-    if not message:
-        assert parse_services(data) == (ServiceGate("web", "job"),)
-        return
-    with pytest.raises(ReleaseError, match=message) as caught:
-        parse_services(data)
-    assert caught.value.reason == "gate_invalid"
 
 
 def test_a_missing_library_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils import _release_engine as engine
 from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import Container, look
-from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Answer, Compose
+from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Answer, Compose, Stream, not_installed
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import Gate, ServiceGate
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_compose import Port
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
@@ -54,6 +54,9 @@ class Conversation:
 
     def watch(self, argv: t.Sequence[str], timeout: float, glance: t.Callable[[], bool], every: float = 0.5) -> Answer:
         return Answer(-1, "", "") if glance() else self.ask(argv)
+
+    def stream(self, argv: t.Sequence[str]) -> Stream:
+        raise not_installed()  # a gate does without events
 
 
 def failed(stderr: str) -> Answer:
@@ -223,7 +226,7 @@ def test_a_gate_that_fails_tells_check_answer_and_log() -> None:
         container_logs=Answer(0, "", "boom hunter2\n"),
     )
     with pytest.raises(ReleaseError, match="service web, container: ended with exit code 2") as caught:
-        engine.pass_gate(talk, "shop", GATE, {}, NOTHING, Masker(["hunter2"]))
+        engine.pass_gate(talk, ["shop"], GATE, {}, NOTHING, Masker(["hunter2"]))
     assert caught.value.reason == "gate_failed"
     assert caught.value.details["log"] == ["boom ********"]
 

@@ -30,3 +30,20 @@ def test_a_size_with_a_unit_is_read(text: str, size: int) -> None:
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no size with a unit"):
         _size.in_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (64_000_000, "64 MB"),
+        (64 * 1024**2, "64 MiB"),
+        (1024**3, "1 GiB"),
+        (1536 * 1024**2, "1536 MiB"),
+        (14_000_000_000, "14 GB"),
+        (1_234_567, "1234567 B"),
+        (0, "0 B"),
+    ],
+)
+def test_a_size_is_written_in_the_largest_unit_that_divides_it(size: int, text: str) -> None:
+    assert _size.as_text(size) == text
+    assert _size.in_bytes(text) == size

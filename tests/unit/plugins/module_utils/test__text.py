@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Masker, last_lines, printable
+from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Lines, Masker, last_lines, printable
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,17 @@ def test_only_the_last_lines_that_say_something_are_kept() -> None:
 )
 def test_known_secrets_are_hidden(secrets: list[str], text: str, shown: str) -> None:
     assert Masker(secrets)(text) == shown
+
+
+@pytest.mark.parametrize("piece", [1, 2, 100])
+def test_lines_are_the_same_wherever_the_pieces_are_cut(piece: int) -> None:
+    text, lines = "señal\n\nlong line\r\nx\nend".encode(), Lines(limit=6)
+    cut = [text[at : at + piece] for at in range(0, len(text), piece)]
+    assert [line for part in cut for line in lines.feed(part)] == ["señal", "", "long l", "x"]
+    assert list(lines.rest()) == ["end"]
+
+
+def test_a_text_that_ends_with_a_line_has_no_rest() -> None:
+    lines = Lines()
+    assert list(lines.feed(b"one\n")) == ["one"]
+    assert list(lines.rest()) == []

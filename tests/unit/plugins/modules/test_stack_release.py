@@ -14,7 +14,13 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Answer, DockerCli, checked
+from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import (
+    Answer,
+    DockerCli,
+    Stream,
+    checked,
+    not_installed,
+)
 from ansible_collections.emorobcare.fleet.plugins.modules import stack_release
 
 Result = dict[str, t.Any]
@@ -57,6 +63,9 @@ class Engine:
 
     def watch(self, argv: t.Sequence[str], timeout: float, glance: t.Callable[[], bool], every: float = 0.5) -> Answer:
         return self.ask(argv)
+
+    def stream(self, argv: t.Sequence[str]) -> Stream:
+        raise not_installed()  # a gate does without events
 
     def compose(self, words: list[str]) -> Answer:
         documents = [json.loads(Path(words[at + 1]).read_text()) for at, word in enumerate(words) if word == "--file"]

@@ -9,6 +9,12 @@ import typing as t
 import pytest
 import yaml
 
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import ContainerCheck, ExecCheck, TcpCheck
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import (
+    canonical,
+    digest,
+    parse_document,
+)
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._compose_file import parse_compose
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._release import (
     BuiltImage,
@@ -121,3 +127,28 @@ def test_a_document_names_files_by_digest_and_models_without_sources_and_rough_s
         "secrets": {},
         "rollout": {"success_threshold": 3, "gate_timeout": 120.0},
     }
+
+
+def gated(*checks: dict[str, t.Any]) -> dict[str, t.Any]:
+    services = {"api": {"lifecycle": "stateless", "gate": list(checks)}, "load": {"lifecycle": "job"}}
+    stack = make_stack({"name": "demo", "services": services})
+    return release_document(stack, "prod", ["compose.yml"], {"compose.yml": b""}, [], ["api", "load"])
+
+
+def test_a_release_of_old_kept_its_id() -> None:
+    """Hosts know releases by their ids: what a check may say besides changes none that says nothing of it."""
+    rich = {"port": 8000, "path": "/e", "method": "POST", "json": {"a": 1}, "expect": "b", "max_latency": "2s"}
+    document = gated({"http": {"port": 8000, "path": "/health"}}, {"http": rich})
+    assert digest(canonical(document)) == "b6935dc852ca499116aa16dc884c624eac040bf499f792486e766fc3ea92cb8e"
+
+
+def test_every_kind_of_check_reaches_the_host() -> None:
+    document = gated(
+        {"container": {"health": "healthy", "restarts": 0}},
+        {"exec": {"command": ["pg_isready", "-q"], "timeout": "5s"}},
+        {"tcp": {"port": 5432, "max_latency": "500ms"}},
+    )
+    assert document["services"]["api"]["gate"][2] == {"tcp": {"port": 5432, "max_latency": 0.5}}
+    api = parse_document(document).gate.services[0]
+    assert api.container == ContainerCheck("running", "healthy", 0)
+    assert api.checks == (ExecCheck(("pg_isready", "-q"), timeout=5.0), TcpCheck(5432, 0.5))

@@ -22,19 +22,40 @@ DEFINITIONS = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))["$defs"]
 SMALLEST: dict[str, t.Any] = {"name": "x", "services": {"api": {"lifecycle": "job"}}}
 
 
-def check(**settings: t.Any) -> dict[str, t.Any]:
-    gate = [{"http": {"port": 80, "path": "/", **settings}}]
+def normalised(kind: str, **settings: t.Any) -> dict[str, t.Any]:
+    gate = [{kind: settings}]
     stack = make_stack({"name": "x", "services": {"api": {"lifecycle": "stateless", "gate": gate}}})
-    http: dict[str, t.Any] = plain(stack.services["api"].gate[0])["http"]
-    return http
+    ((actual, plainly),) = plain(stack.services["api"].gate[0]).items()
+    assert actual == kind
+    return t.cast("dict[str, t.Any]", plainly)
 
 
-def test_a_check_has_every_key_and_the_schemas_defaults() -> None:
-    properties = DEFINITIONS["http"]["properties"]
-    assert set(check()) == set(properties)
+def check(**settings: t.Any) -> dict[str, t.Any]:
+    return normalised("http", **{"port": 80, "path": "/", **settings})
+
+
+SMALLEST_CHECKS: dict[str, dict[str, t.Any]] = {
+    "container": {"restarts": 0},
+    "exec": {"command": ["true"]},
+    "http": {"port": 80, "path": "/"},
+    "log": {"pattern": "x"},
+    "tcp": {"port": 80},
+}
+
+
+@pytest.mark.parametrize("kind", sorted(DEFINITIONS["check"]["properties"]))
+def test_a_check_has_every_key_and_the_schemas_defaults(kind: str) -> None:
+    properties, smallest = DEFINITIONS[kind]["properties"], SMALLEST_CHECKS[kind]
+    given = normalised(kind, **smallest)
+    assert set(given) == set(properties)
     for key, definition in properties.items():
-        expected = {"port": 80, "path": "/"}.get(key, definition.get("default"))
-        assert check()[key] == expected, key
+        assert given[key] == smallest.get(key, definition.get("default")), key
+
+
+def test_durations_of_each_kind_are_seconds() -> None:
+    assert normalised("tcp", port=1, max_latency="500ms")["max_latency"] == 0.5
+    command = normalised("exec", command=["true"], timeout="1m", max_latency="2s")
+    assert (command["timeout"], command["max_latency"]) == (60.0, 2.0)
 
 
 @pytest.mark.parametrize(

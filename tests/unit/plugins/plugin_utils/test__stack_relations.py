@@ -25,6 +25,10 @@ def http(settings: str) -> str:
     return service("gate: [{http: {port: 1, path: /, " + settings + "}}]")
 
 
+def gate(*checks: str, lifecycle: str = "stateless") -> str:
+    return f"name: x\nservices:\n  api: {{lifecycle: {lifecycle}, gate: [{', '.join(checks)}]}}\n"
+
+
 def parameter(settings: str) -> str:
     return "name: x\nservices: {api: {lifecycle: job}}\nparameters: {P: {" + settings + "}}\n"
 
@@ -43,6 +47,10 @@ GOOD = [
     pytest.param(service("url: 'http://x/$$'"), id="url with a dollar sign"),
     pytest.param(http("method: POST, json: 1, expect: 'length(a) == `3`'"), id="body and expectation"),
     pytest.param(http("method: DELETE, body_file: x"), id="body of a DELETE"),
+    pytest.param(gate("{container: {health: any, restarts: 0}}", "{tcp: {port: 1}}"), id="container"),
+    pytest.param(gate("{container: {exit_code: 3}}", "{log: {pattern: '12 rows'}}", lifecycle="job"), id="job"),
+    pytest.param(gate("{exec: {command: [a], timeout: 2s, max_latency: 2000ms}}"), id="patience"),
+    pytest.param(gate("{log: {pattern: a}}", "{log: {pattern: a, absent: true}}"), id="two of a kind"),
     pytest.param(parameter("type: port, default: 8080, choices: [80, 8080]"), id="default among the choices"),
     pytest.param(parameter("type: bool, default: false"), id="false as a default"),
     pytest.param(parameter("type: path, default: /dev/ttyUSB0"), id="path"),
@@ -58,6 +66,7 @@ def test_what_fits_together_passes(text: str) -> None:
 
 API = "stack.yml:4: services.api"
 CHECK = f"{API}.gate[0].http"
+GATE = "stack.yml:3: services.api.gate"
 P = "stack.yml:3: parameters.P"
 
 FAULTS = [
@@ -79,9 +88,53 @@ FAULTS = [
     ),
     pytest.param(
         "name: x\nservices:\n  load: {lifecycle: job, gate: [{http: {port: 1, path: /}}]}\n",
-        "stack.yml:3: services.load.gate: a job has ended when the gate looks: it passes by exit code 0;"
-        " remove the gate",
-        id="gate of a job",
+        "stack.yml:3: services.load.gate[0].http: a job has ended when the gate looks, and passes by its exit code;"
+        " allowed: container, log",
+        id="request to a job",
+    ),
+    pytest.param(
+        gate("{container: {state: running}}", lifecycle="job"),
+        f"{GATE}[0].container.state: a job passes by ending; remove the key",
+        id="job that runs",
+    ),
+    pytest.param(
+        gate("{container: {health: any}}", lifecycle="job"),
+        f"{GATE}[0].container.health: a job has ended when the gate looks, and has none; remove the key",
+        id="health of a job",
+    ),
+    pytest.param(
+        gate("{container: {state: exited}}"),
+        f"{GATE}[0].container.state: a service whose container ends is a job; set lifecycle to job",
+        id="service that ends",
+    ),
+    pytest.param(
+        gate("{container: {exit_code: 0}}"),
+        f"{GATE}[0].container.exit_code: a container that must run has none; remove the key, or set lifecycle to job",
+        id="exit code of what runs",
+    ),
+    pytest.param(
+        gate("{container: {restarts: 0}}", "{container: {restarts: 1}}"),
+        f"{GATE}[1].container: there is one before it; make them one",
+        id="container twice",
+    ),
+    pytest.param(
+        gate("{exec: {command: ['']}}"), f"{GATE}[0].exec.command[0]: is empty; must be a program", id="no program"
+    ),
+    pytest.param(
+        gate("{exec: {command: [a], timeout: 500ms, max_latency: 1}}"),
+        f"{GATE}[0].exec.max_latency: 1 is not allowed; allowed: at most timeout (500ms), which ends the command",
+        id="more patient than its timeout",
+    ),
+    pytest.param(
+        gate("{exec: {command: [a], expect_output: '('}}"),
+        f'{GATE}[0].exec.expect_output: "(" is not a regular expression:'
+        " missing ), unterminated subpattern at position 0",
+        id="expression for an output",
+    ),
+    pytest.param(
+        gate("{log: {pattern: 'a**'}}"),
+        f'{GATE}[0].log.pattern: "a**" is not a regular expression: multiple repeat at position 2',
+        id="expression for a log",
     ),
     pytest.param(
         service("url: 'http://x:${PROT}'"),

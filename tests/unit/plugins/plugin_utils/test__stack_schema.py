@@ -19,6 +19,7 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._yaml_file import
 SCHEMA = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
 REFERENCE = pathlib.Path(__file__).parents[4] / "docs" / "stack-file.md"
 
+KINDS = "container, exec, http, log, tcp"
 HTTP_KEYS = "body, body_file, expect, headers, json, max_latency, method, path, port, scheme, status"
 DURATION = 'a number of seconds above 0, or a number with ms, s, m or h ("2s", "500ms", 120)'
 
@@ -49,6 +50,10 @@ GOOD = [
     pytest.param(stack(""), id="smallest"),
     pytest.param(http("json: {a: [1]}, status: 404, max_latency: 0.5"), id="JSON body"),
     pytest.param(http("json: false"), id="a JSON body may be false"),
+    pytest.param(gate("container: {state: running, health: healthy, restarts: 0}"), id="container"),
+    pytest.param(gate("exec: {command: [sh, -c, ''], exit_code: 1, expect_output: ^x, timeout: 5s}"), id="command"),
+    pytest.param(gate("log: {pattern: 'ready in [0-9]+ s', absent: false}"), id="log"),
+    pytest.param(gate("tcp: {port: 5432, max_latency: 500ms}"), id="connection"),
     pytest.param(http('headers: {Content-Type: "audio/wav", X-Empty: ""}'), id="headers"),
     pytest.param(
         stack("images: {api: {context: ./images/api, dockerfile: docker/Dockerfile, max_size: 1}}"), id="image"
@@ -93,11 +98,75 @@ FAULTS = [
         id="comma in a description",
     ),
     pytest.param(
-        gate("tcp: {port: 1}"),
-        "stack.yml:6: services.api.gate[0].tcp: unknown key 'tcp'. Allowed: http",
+        gate("tpc: {port: 1}"),
+        f"stack.yml:6: services.api.gate[0].tpc: unknown key 'tpc'; did you mean 'tcp'? Allowed: {KINDS}",
         id="kind of check",
     ),
-    pytest.param(gate("{}"), "stack.yml:6: services.api.gate[0]: must not be empty; allowed: http", id="empty check"),
+    pytest.param(
+        gate("{}"), f"stack.yml:6: services.api.gate[0]: must not be empty; allowed: {KINDS}", id="empty check"
+    ),
+    pytest.param(
+        gate("{tcp: {port: 1}, log: {pattern: x}}"),
+        "stack.yml:6: services.api.gate[0]: has 2 keys (tcp, log); allowed: one",
+        id="two kinds in one check",
+    ),
+    pytest.param(
+        gate("container: {}"),
+        "stack.yml:6: services.api.gate[0].container: must not be empty; allowed: exit_code, health, restarts, state",
+        id="nothing said of the container",
+    ),
+    pytest.param(
+        gate("container: {state: runing}"),
+        "stack.yml:6: services.api.gate[0].container.state: \"runing\" is not allowed; did you mean 'running'?"
+        " Allowed: running, exited",
+        id="state",
+    ),
+    pytest.param(
+        gate("container: {restarts: -1}"),
+        "stack.yml:6: services.api.gate[0].container.restarts: -1 is not allowed;"
+        " allowed: a whole number from 0 to 1000000",
+        id="restarts",
+    ),
+    pytest.param(
+        gate("exec: {command: pg_isready -q}"),
+        'stack.yml:6: services.api.gate[0].exec.command: "pg_isready -q" is a string; must be a list',
+        id="a command line",
+    ),
+    pytest.param(
+        gate("exec: {command: []}"),
+        "stack.yml:6: services.api.gate[0].exec.command: must not be empty",
+        id="no command",
+    ),
+    pytest.param(
+        gate("exec: {command: [nc, 80]}"),
+        "stack.yml:6: services.api.gate[0].exec.command[1]: 80 is a whole number; must be a string; quote it",
+        id="a number in a command",
+    ),
+    pytest.param(
+        gate("exec: {command: [a], exit_code: 256}"),
+        "stack.yml:6: services.api.gate[0].exec.exit_code: 256 is not allowed; allowed: a whole number from 0 to 255",
+        id="exit code",
+    ),
+    pytest.param(
+        gate("exec: {command: [a], timeout: 2 s}"),
+        f'stack.yml:6: services.api.gate[0].exec.timeout: "2 s" is not allowed; allowed: {DURATION}',
+        id="timeout",
+    ),
+    pytest.param(
+        gate("log: {absent: true}"),
+        "stack.yml:6: services.api.gate[0].log: key 'pattern' is missing; needed: pattern",
+        id="no pattern",
+    ),
+    pytest.param(
+        gate('log: {pattern: ""}'),
+        "stack.yml:6: services.api.gate[0].log.pattern: must not be empty",
+        id="empty pattern",
+    ),
+    pytest.param(
+        gate("tcp: {port: 1, host: db}"),
+        "stack.yml:6: services.api.gate[0].tcp.host: unknown key 'host'. Allowed: max_latency, port",
+        id="key of a connection",
+    ),
     pytest.param(
         gate("http: {path: /}"),
         "stack.yml:6: services.api.gate[0].http: key 'port' is missing; needed: port, path",
