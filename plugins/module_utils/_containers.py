@@ -59,6 +59,7 @@ class Container:
     started_at: str = ""
     finished_at: str = ""
     addresses: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
     shares_network_of: str = ""
     published: tuple[Published, ...] = ()
 
@@ -160,6 +161,7 @@ def _container(data: t.Mapping[str, t.Any]) -> Container:
         started_at=_time(state.get("StartedAt", "")),
         finished_at=_time(state.get("FinishedAt", "")),
         addresses=tuple(_addresses(network.get("Networks") or {})),
+        networks=tuple(sorted(network.get("Networks") or {})),
         shares_network_of=_shared(host.get("NetworkMode", "")),
         published=tuple(_published(network.get("Ports") or {})),
     )

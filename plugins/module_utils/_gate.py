@@ -93,6 +93,23 @@ class CheckRecord:
         return round(statistics.median(self.latencies), 3) if self.latencies else None
 
 
+def decide_soak(gate: Gate, rounds: t.Sequence[Round]) -> Decision:
+    """Judge the history of a gate that has passed and must go on holding for its whole time, oldest round first.
+
+    A check that fails now and then is borne; it fails when it did so in `success_threshold` rounds in a row.
+    """
+    if not rounds:
+        return Decision("continue")
+    last = rounds[-1]
+    dead = next((observation for observation in last.observations if observation.fatal), None)
+    if dead is not None:
+        return Decision("fail", culprit=dead)
+    recent = rounds[-gate.success_threshold :]
+    if len(recent) == gate.success_threshold and not any(one.passed for one in recent):
+        return Decision("fail", culprit=_last_failure(recent))
+    return Decision("pass" if last.elapsed >= gate.timeout else "continue")
+
+
 def decide(gate: Gate, rounds: t.Sequence[Round]) -> Decision:
     """Judge the history of a gate, oldest round first."""
     if not rounds:

@@ -76,6 +76,9 @@ class GateRun:
         return self.decision.verdict == "pass"
 
 
+Judge = t.Callable[[Gate, t.Sequence[Round]], Decision]
+
+
 class Look(t.Protocol):
     """Returns the containers as they are now."""
 
@@ -147,6 +150,7 @@ def run_gate(
     *,
     restarts_before: t.Mapping[str, int] | None = None,
     mask: Masker = NO_SECRETS,
+    judge: Judge = decide,
 ) -> GateRun:
     """Run a gate over the containers of Compose projects to its verdict.
 
@@ -155,13 +159,15 @@ def run_gate(
         restarts_before: restart count by container id to count from; one not in it counts from its first sight
             when None is given, else from 0 (it was made for this release).
         mask: hides secrets in answers, before they are cut to length.
+        judge: says when it is over, and how.
 
     Raises:
         ReleaseError: the engine does not answer.
     """
     see = ProjectLook(docker, projects, [service.name for service in gate.services])
     with Events(docker, projects) as bell:
-        return run_rounds(gate, see, EngineProbes(docker, bodies), bell, restarts_before=restarts_before, mask=mask)
+        probes = EngineProbes(docker, bodies)
+        return run_rounds(gate, see, probes, bell, restarts_before=restarts_before, mask=mask, judge=judge)
 
 
 def run_rounds(
@@ -173,6 +179,7 @@ def run_rounds(
     clock: Clock = time,
     restarts_before: t.Mapping[str, int] | None = None,
     mask: Masker = NO_SECRETS,
+    judge: Judge = decide,
 ) -> GateRun:
     """Run a gate to its verdict, whatever looks, asks and wakes; see `run_gate`."""
     began, rounds, pause, early = clock.monotonic(), t.cast("list[Round]", []), gate.interval, False
@@ -185,7 +192,7 @@ def run_rounds(
             observations = asking.answers(containers, limit)
             lives = frozenset(container.incarnation for container in containers)
             rounds.append(Round(clock.monotonic() - began, observations, lives, clock.time(), early))
-            decision = decide(gate, rounds)
+            decision = judge(gate, rounds)
             if decision.verdict != "continue":
                 return GateRun(gate, decision, tuple(rounds), containers)
             pause = gate.interval if rounds[-1].passed else min(pause * 1.5, max(_LONGEST_PAUSE, gate.interval))

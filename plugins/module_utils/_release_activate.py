@@ -103,7 +103,7 @@ class Activation:
         """Take down what cannot be there beside the candidate: a stack that had no sides, or that is to have none."""
         committed = self.journal.committed
         if committed and bool(committed.colour) != bool(candidate.stage.colour):
-            clear_rest(self._site, [candidate.stage], ingress=bool(candidate.stage.colour))
+            clear_rest(self._site, [candidate], ingress=bool(candidate.stage.colour))
 
     def _checks(self, candidate: Candidate) -> tuple[t.Sequence[str], t.Any, t.Mapping[str, bytes]]:
         bodies = read_bodies(candidate.gate.services, self._site.places.release(candidate.release.id))
@@ -140,9 +140,9 @@ class Activation:
         return Ingress(self._site, candidate.release.stack)
 
     def _retire(self, candidate: Candidate) -> None:
-        """Remove what the commit has made needless. It is committed: whatever fails here is tried again by the next run."""
+        """Remove what the commit has made needless; whatever fails here is tried again by the next run."""
         try:
-            clear_rest(self._site, [candidate.stage], ingress=bool(candidate.stage.colour))
+            clear_rest(self._site, [candidate], ingress=bool(candidate.stage.colour))
             if candidate.stage.colour:
                 self._ingress(candidate).stand_before([candidate], candidate.stage.colour)
             self._books.save(self.journal.settled())

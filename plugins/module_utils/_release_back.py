@@ -59,7 +59,7 @@ class Books:
         self.save(self.journal.entering(phase, candidate.identity, candidate.stage.colour or ""))
 
     def close(self, failure: Failure, settled: bool, prune: bool) -> None:
-        """Note why the run failed; not `settled`, the journal keeps saying so until a run brings the host to a commit."""
+        """Note why the run failed; unless `settled`, the journal keeps saying so until a run comes to a commit."""
         journal = self.journal
         self.save_if_possible(journal.settled(failure) if settled else replace(journal, failure=failure))
         if prune:

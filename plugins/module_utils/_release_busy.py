@@ -12,13 +12,12 @@ import time
 import typing as t
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import Container, with_shared_addresses
-from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Docker, exec_argv
-from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import ServiceGate
-from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_judge import judge_reply
-from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_net import send
+from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Docker
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_judge import Question, judge_reply
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_probes import EngineProbes
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_rollout import Busy
-from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Masker, printable
+from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Masker
 
 _POLL = 1.0  # seconds between two questions
 _PATIENCE = 5.0  # seconds for an answer
@@ -72,13 +71,6 @@ def _ask_one(
 ) -> tuple[bool, str]:
     if not container.running:
         return False, f"no answer: its container is {container.status}"
-    if busy.http is not None:
-        reply = send(busy.http, addresses, busy.http.body, _PATIENCE)
-        seen = judge_reply(ServiceGate(busy.service), busy.http, container.name, reply, mask)
-        return seen.ok, seen.answer
-    try:
-        answer = docker.ask(exec_argv(container.id, busy.command, ()), timeout=_PATIENCE)
-    except ReleaseError as exc:
-        return False, str(exc)
-    said = printable(mask(f"{answer.stdout} {answer.stderr}"), 200)
-    return answer.code == 0, f"exit code {answer.code}: {said}"
+    question = Question(busy.service, busy.check.label, busy.check, container)
+    seen = judge_reply(question, EngineProbes(docker, {}).ask(question, addresses, _PATIENCE), mask)
+    return seen.ok, seen.answer

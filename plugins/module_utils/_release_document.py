@@ -16,7 +16,7 @@ Version 1 (keys of the document, all required):
     images       {service: {reference, input}}: what is built; every other image is pulled
     models       [{name, version, files: [{path, sha256, size, required}]}]; without size (bytes) where none is pinned,
                  without required where it is true
-    services     {name: {lifecycle, url, gate, timeout (seconds) and irreversible of a job, snapshot of a stateful one}};
+    services     {name: {lifecycle, url, gate, timeout and irreversible of a job, snapshot of a stateful one}};
                  gate is a list of {kind: settings}, durations in seconds
     parameters   {NAME: {type, default, choices, description}}
     secrets      {name: {description}}

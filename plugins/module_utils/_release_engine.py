@@ -12,7 +12,7 @@ import concurrent.futures
 import functools
 import time
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import Container, inspect, look
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import (
@@ -24,7 +24,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli impor
     must,
     read_json,
 )
-from ansible_collections.emorobcare.fleet.plugins.module_utils._gate import Observation, explain
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate import Observation, decide_soak, explain
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import Gate, ServiceGate
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_ends import last_end
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_judge import observe_container
@@ -45,6 +45,7 @@ _PULL_LIMIT = 3600.0  # seconds
 _DOWN_LIMIT = 300.0  # seconds
 _UP_MARGIN = 60.0  # seconds to stop what is replaced, beyond the time of the gate
 
+_SOAK_INTERVAL = 1.0  # seconds between two rounds
 _AGAIN = 0.5  # seconds before Compose is asked again
 
 T = t.TypeVar("T")
@@ -237,6 +238,27 @@ def pass_gate(
     raise _failure(docker, run.decision.culprit, message, run.containers, mask, reason)
 
 
+def hold_gate(
+    docker: Docker,
+    projects: t.Sequence[str],
+    gate: Gate,
+    bodies: t.Mapping[str, bytes],
+    seconds: float,
+    mask: Masker,
+) -> None:
+    """Let a gate that has passed go on looking for some time.
+
+    Raises:
+        ReleaseError: a check does not hold any more, or a container has died (`soak_failed`).
+    """
+    patient = replace(gate, timeout=seconds, interval=max(gate.interval, _SOAK_INTERVAL))
+    before = {container.id: container.restarts for container in look(docker, *projects)}
+    run = run_gate(docker, projects, patient, bodies, restarts_before=before, mask=mask, judge=decide_soak)
+    if not run.passed:
+        message = f"after the switch, {explain(run.decision, patient, run.rounds)}"
+        raise _failure(docker, run.decision.culprit, message, run.containers, mask, "soak_failed")
+
+
 def recreate_first(docker: Docker, compose: Compose, services: t.Collection[str]) -> None:
     """Remove the containers of services that Compose itself would take for unchanged."""
     if services:
@@ -309,7 +331,7 @@ def _failure(
     message: str,
     containers: t.Sequence[Container],
     mask: Masker,
-    reason: t.Literal["gate_failed", "gate_timeout"] = "gate_failed",
+    reason: t.Literal["gate_failed", "gate_timeout", "soak_failed"] = "gate_failed",
 ) -> ReleaseError:
     if culprit is None:
         return ReleaseError(message, reason=reason)

@@ -30,6 +30,7 @@ Reason = t.Literal[
     "activation_failed",
     "gate_failed",
     "gate_timeout",
+    "soak_failed",
     "removal_failed",
     "release_gone",  # a kept release that is to come back lacks something
     "snapshot_failed",

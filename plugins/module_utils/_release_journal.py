@@ -105,7 +105,7 @@ class Journal:
         return dataclasses.replace(self, phase="idle", candidate=None, colour="", failure=failure)
 
     def committing(self, commit: Commit, keep: int, retire: bool = False) -> Journal:
-        """Return the journal after a commit, with `keep` releases in all; `retire`: there is something left to remove."""
+        """Return the journal after a commit, with `keep` releases in all; `retire`: something is left to remove."""
         earlier = (self.committed, *self.history) if self.committed else self.history
         others = [one for one in earlier if one is not None and one.identity != commit.identity]
         phase: Phase = "retire" if retire else "idle"

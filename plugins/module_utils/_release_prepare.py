@@ -117,7 +117,7 @@ class Prepared:
 class Layout:
     """Where Compose finds the release's files, and where this host's own Compose file goes.
 
-    `wrote`: something on the host had to be written, or would have to. `path_of`: where the Compose file of a part goes.
+    `wrote`: something on the host had to be written, or would have to. `path_of`: where the file of a part goes.
     """
 
     compose: Compose

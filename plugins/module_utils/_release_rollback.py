@@ -54,7 +54,7 @@ def choose(journal: Journal, wanted: str | None) -> Commit:
     kept = ", ".join(f"{one.identity.release[:12]} ({one.since})" for one in commits) or "none"
     what = "no earlier release" if wanted is None else f"no release {wanted!r}"
     raise ReleaseError(
-        f"this host kept {what} of stack {journal.stack}; kept are: {kept}. Deploy a release from the controller instead",
+        f"this host kept {what} of stack {journal.stack}; kept are: {kept}. Deploy one from the controller instead",
         reason="release_gone",
     )
 
@@ -149,7 +149,7 @@ def _refuse_gone(site: Site, kept: Candidate, target: Commit, images: t.Sequence
     gone += [f"the secret's value {path}" for path in mounted if not os.path.exists(path)]
     if gone:
         raise ReleaseError(
-            f"release {kept.release.id[:12]} cannot come back, because this host no longer has: {'; '.join(gone)}. Deploy "
-            "it from the controller, which brings what is missing. Nothing was touched",
+            f"release {kept.release.id[:12]} cannot come back, because this host no longer has: {'; '.join(gone)}. "
+            "Deploy it from the controller, which brings what is missing. Nothing was touched",
             reason="release_gone",
         )

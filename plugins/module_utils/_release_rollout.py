@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import HttpCheck
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import Check
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_parse import parse_services
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 
@@ -29,11 +29,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Busy:
-    """What a service is asked before it is touched: the host is free when the request or the program succeeds."""
+    """What a service is asked before anything is touched: this check passes when the host is free."""
 
     service: str
-    http: HttpCheck | None = None
-    command: tuple[str, ...] = ()
+    check: Check
 
 
 @dataclass(frozen=True)
@@ -87,10 +86,9 @@ def _busy(data: t.Mapping[str, t.Any] | None) -> Busy | None:
     if not data:
         return None
     service = str(data["service"])
-    if data.get("exec"):
-        return Busy(service, command=tuple(map(str, data["exec"])))
-    (gate,) = parse_services({service: {"gate": [{"http": data.get("http")}]}}, "busy")
-    return Busy(service, http=gate.http[0])
+    check = {kind: settings for kind, settings in data.items() if kind != "service" and settings is not None}
+    (gate,) = parse_services({service: {"gate": [check]}}, "busy")
+    return Busy(service, gate.checks[0])
 
 
 def _seconds(data: t.Mapping[str, t.Any], key: str, default: float) -> float:

@@ -65,7 +65,8 @@ def refuse_memory(services: t.Mapping[str, t.Mapping[str, t.Any]], text: str) ->
     raise ReleaseError(
         f"the new side wants {human(sum(needed.values()))} of memory beside the old one ({parts}), and "
         f"{human(available)} are available. Lower the limits, say what services really need in "
-        "deploy.resources.reservations, or set rollout.strategy to recreate, which has a short gap. Nothing was touched",
+        "deploy.resources.reservations, set rollout.strategy to recreate, which has a short gap, or say "
+        "override=memory. Nothing was touched",
         reason="no_memory",
     )
 

@@ -6,8 +6,8 @@
 
 """A release on one side of a host: its Compose projects, and what connects them.
 
-A stage without a colour is one project of the stack's name, replaced in place. One with a colour is the stack's data and
-a side, as `_release_parts` splits them; the ingress in front of both sides is in `_release_ingress`.
+A stage without a colour is one project of the stack's name, replaced in place. One with a colour is the stack's data
+and a side, as `_release_parts` splits them; the ingress in front of both sides is in `_release_ingress`.
 """
 
 from __future__ import annotations
