@@ -13,13 +13,19 @@ description:
   - Takes a release document, which the lookup P(emorobcare.fleet.stack#lookup) renders from a stack's folder, and makes
     it what runs on the host. The release is committed when its gate has passed; when anything fails before that, the
     host goes back to the release that was committed, with the settings that it had.
-  - "In order: takes the stack's lock; checks settings, models, secrets, Compose files, images and ports, and refuses
-    before anything that runs is touched; brings the containers up; gates them; commits. Each step is in the journal
-    before it is done, so that a run which was killed at any moment is finished by the next one."
+  - "In order: takes the stack's lock; checks settings, models, secrets, Compose files, images, ports, memory and disk,
+    and refuses before anything that runs is touched; waits until the host is not busy; lets stateful services that are
+    to change save what they hold; brings the containers up; gates them; turns the ingress to them; goes on gating for
+    the soak; commits; removes what was replaced. Each step is in the journal before it is done, so that a run which was
+    killed at any moment is finished by the next one, or undone at boot."
+  - With C(rollout.strategy) V(blue_green) stateless services and jobs come up beside those that serve, as Compose
+    project C(<stack>-blue) or C(<stack>-green), and stateful ones are C(<stack>-data), recreated only when their own
+    definition changed. C(<stack>-ingress) serves one colour, so that the switch loses no request.
+  - With V(recreate) all is one project, C(<stack>), whose changed services are recreated, with a gap.
   - Where release and settings are committed already, every container is what it should be and the release's files are
     untouched, nothing is done. In particular no job is run again.
-  - A service is recreated only when its own configuration, image, model version or secret changed. Jobs run at every
-    deployment that changes a container.
+  - A service is recreated only when its own configuration, image, model version or secret changed; a side is replaced
+    as a whole when one of its services did. Jobs run at every deployment that changes a container.
   - Secrets are mounted as files that containers of any user can read, below a folder that only root of the host can
     enter. A changed secret recreates the services that mount it.
 author:
@@ -45,17 +51,20 @@ options:
   state:
     description:
       - V(committed) brings the host to O(release).
+      - V(rolled_back) goes back to a release that was committed before and that the host kept, with the settings that it
+        had. Neither controller nor network are needed for it. Jobs that cannot be undone are not run again.
       - V(absent) removes the stack's containers and networks, and the images that were built for it and that no other
         container uses. Models are left to M(emorobcare.fleet.model_pull).
     type: str
     choices:
       - committed
+      - rolled_back
       - absent
     default: committed
   stack:
     description:
-      - Name of the stack, which is also its Compose project.
-      - Required when O(state=absent). With O(state=committed) it must be the document's, when given.
+      - Name of the stack, with which the names of its Compose projects begin.
+      - Required when O(state=absent) and O(state=rolled_back). With O(state=committed) it must be the document's, when given.
     type: str
   release:
     description:
@@ -70,6 +79,28 @@ options:
       - The files that the document lists, by path, in base64.
       - Required when O(state=committed).
     type: dict
+  to:
+    description:
+      - With O(state=rolled_back), the beginning of the id of the release to go back to. By default the one that was
+        committed before the present one.
+    type: str
+  accept_loss:
+    description:
+      - With O(state=rolled_back), go back past jobs that cannot be undone (C(irreversible) in C(stack.yml)). The older
+        release then runs on the data as they left it.
+    type: bool
+    default: false
+  override:
+    description:
+      - Refusals that are not to be made. V(busy) disturbs a host that says that it is busy, V(memory) brings up a side
+        that may not fit beside the other.
+      - The journal records them with the release.
+    type: list
+    elements: str
+    choices:
+      - busy
+      - memory
+    default: []
   parameters:
     description:
       - The host's values for parameters that the stack declares. Unknown ones, and values of another type or outside
@@ -119,8 +150,15 @@ notes:
   - V(library_missing) - jmespath is needed and not there.
   - V(locked) - another run is at work. V(journal_newer) - a newer version of this collection deployed here.
   - V(write_failed) - the disk is full, or the file system cannot be written.
+  - V(no_memory), V(no_space) - the host is too small for the candidate, or too full. V(busy) - it says that it must not
+    be disturbed, or says nothing.
+  - V(snapshot_failed) - a stateful service could not save what it holds.
+  - V(release_gone) - a release that is to come back is not on the host, or something that it needs is not.
+    V(irreversible) - a job that ran since cannot be undone. V(interrupted) - an earlier run was cut off.
   - V(activation_failed) - Compose could not bring the containers up. V(gate_failed) - a container ended for good, or
-    kept restarting. V(gate_timeout) - a check did not pass in time. These three come after something was touched.
+    kept restarting. V(gate_timeout) - a check did not pass in time. V(job_timeout) - a job did not end in time.
+    V(ingress_failed) - the ingress could not be turned. V(soak_failed) - a check that had passed did not go on holding.
+    These come after something was touched.
   - V(removal_failed) - something could not be removed.
 seealso:
   - module: emorobcare.fleet.health_gate
@@ -140,6 +178,11 @@ EXAMPLES = r"""
       db_password: "{{ vault_db_password }}"
   vars:
     stack: "{{ lookup('emorobcare.fleet.stack', '/srv/stacks/shop', environment='prod') }}"
+
+- name: Bring the shop back to what it was before
+  emorobcare.fleet.stack_release:
+    stack: shop
+    state: rolled_back
 
 - name: Take the shop off the host, its data too
   emorobcare.fleet.stack_release:
@@ -201,6 +244,11 @@ plan:
   returned: success with O(state=committed)
   sample:
     - {service: api, action: recreate, why: its configuration changed}
+gap:
+  description: Which services do not answer for a while, and for how many seconds, as far as the last time tells.
+  type: dict
+  returned: success with O(state=committed)
+  sample: {services: [db], seconds: 4.2}
 gate:
   description: How often each check was tried, and how long its last answer took; empty when the gate did not run.
   type: list
@@ -245,6 +293,7 @@ log:
 """
 
 import contextlib
+import signal
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -260,13 +309,17 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error im
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import Places, lock
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import Request, Site
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_remove import remove_stack
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_rollback import roll_back
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
-    "state": {"type": "str", "choices": ["committed", "absent"], "default": "committed"},
+    "state": {"type": "str", "choices": ["committed", "rolled_back", "absent"], "default": "committed"},
     "stack": {"type": "str"},
     "release": {"type": "dict"},
     "id": {"type": "str"},
     "files": {"type": "dict"},
+    "to": {"type": "str"},
+    "accept_loss": {"type": "bool", "default": False},
+    "override": {"type": "list", "elements": "str", "choices": ["busy", "memory"], "default": []},
     "parameters": {"type": "dict", "default": {}},
     "secrets": {"type": "dict", "default": {}, "no_log": True},
     "root": {"type": "path", "default": "/var/lib/fleet"},
@@ -288,15 +341,16 @@ def read_request(params: t.Mapping[str, t.Any]) -> Request:
         raise ReleaseError(
             f"stack is {params['stack']!r}, but the release is one of {release.stack!r}", reason="release_invalid"
         )
-    if params["keep"] < 1:
-        raise ReleaseError(f"keep must be at least 1, got {params['keep']}", reason="release_invalid")
     contents = decode_files(release, params["files"])
-    return Request(release, contents, params["parameters"], params["secrets"], params["keep"])
+    overrides = tuple(params["override"])
+    return Request(release, contents, params["parameters"], params["secrets"], params["keep"], overrides)
 
 
 def run(module: AnsibleModule) -> dict[str, t.Any]:
     """Take the lock, which check mode has no need of, and do what the task asks for."""
     params = module.params
+    if params["keep"] < 1:
+        raise ReleaseError(f"keep must be at least 1, got {params['keep']}", reason="release_invalid")
     if params["data"] and params["state"] != "absent":
         raise ReleaseError("data removes data: it goes with state=absent only", reason="release_invalid")
     request = read_request(params) if params["state"] == "committed" else None
@@ -305,15 +359,25 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     with contextlib.ExitStack() as held:
         keep_open = [] if module.check_mode else [held.enter_context(lock(places, params["lock_timeout"]))]
         site = Site(places, default_cli(keep_open), module.check_mode, module.warn)
-        return deploy(site, request) if request else remove_stack(site, stack, params["data"])
+        if request:
+            return deploy(site, request)
+        if params["state"] == "rolled_back":
+            return roll_back(site, params["to"], params["accept_loss"], params["keep"])
+        return remove_stack(site, stack, params["data"])
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec=ARGUMENT_SPEC,
-        required_if=[("state", "committed", ("release", "files")), ("state", "absent", ("stack",))],
+        required_if=[
+            ("state", "committed", ("release", "files")),
+            ("state", "rolled_back", ("stack",)),
+            ("state", "absent", ("stack",)),
+        ],
         supports_check_mode=True,
     )
+    # A controller that is gone must not leave the host in between: what was begun ends here, one way or the other.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         result = run(module)
     except ReleaseError as exc:

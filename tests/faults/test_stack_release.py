@@ -574,7 +574,7 @@ def web_release(lab: Lab, text: str, mode: str = "good") -> dict[str, t.Any]:
     return lab.release({"web": web}, {"web": GOOD_GATE}, 20.0 if mode == "good" else 3.0)
 
 
-@pytest.mark.parametrize("phase", ["activating", "gating"])
+@pytest.mark.parametrize("phase", ["candidate", "gate"])
 def test_a_first_run_killed_at_any_step_is_finished_by_the_next(lab: Lab, phase: str) -> None:
     options = web_release(lab, "one")
     lab.kill_in(options, phase)
@@ -584,7 +584,7 @@ def test_a_first_run_killed_at_any_step_is_finished_by_the_next(lab: Lab, phase:
     assert not lab.deploy(options)["changed"]
 
 
-KILLS = [("activating", "old"), ("activating", "new"), ("gating", "old"), ("gating", "new"), ("going_back", "old")]
+KILLS = [("candidate", "old"), ("candidate", "new"), ("gate", "old"), ("gate", "new"), ("going_back", "old")]
 
 
 @pytest.mark.parametrize(("phase", "wanted"), KILLS)
@@ -606,7 +606,7 @@ def test_an_update_killed_at_any_step_ends_on_the_release_that_the_next_run_want
 def test_a_bad_release_after_a_killed_run_still_goes_back(lab: Lab) -> None:
     old, bad = web_release(lab, "old"), web_release(lab, "new", "wrong")
     lab.deploy(old)
-    lab.kill_in(bad, "gating")
+    lab.kill_in(bad, "gate")
     assert lab.refused(bad, "gate_timeout")["rolled_back_to"] == old["id"]
     assert "TEXT=old" in lab.containers()["web"]["Config"]["Env"]
 
@@ -638,9 +638,9 @@ def test_an_unreadable_journal_is_set_aside_and_nothing_that_runs_is_taken_down(
 def test_a_journal_from_the_future_is_refused(lab: Lab) -> None:
     options = lab.release({"web": server(lab.image)})
     lab.base.mkdir(parents=True)
-    (lab.base / "state.json").write_text('{"schema": 2}')
+    (lab.base / "state.json").write_text('{"schema": 3}')
     lab.refused(options, "journal_newer")
-    assert (lab.base / "state.json").read_text() == '{"schema": 2}'
+    assert (lab.base / "state.json").read_text() == '{"schema": 3}'
 
 
 def test_files_changed_under_a_release_are_restored_and_reread(lab: Lab) -> None:
@@ -724,7 +724,7 @@ def test_a_disk_that_fills_up_under_way_does_not_stop_the_way_back(lab: Lab) -> 
         old, new = web_release(lab, "old"), web_release(lab, "new")
         lab.deploy(old)
         process = lab.start(new)
-        wait_for(lambda: lab.journal()["phase"] == "activating")
+        wait_for(lambda: lab.journal()["phase"] == "candidate")
         fill(small / "filler")
         assert process.wait() == 1
         assert "TEXT=old" in lab.containers()["web"]["Config"]["Env"]

@@ -73,6 +73,7 @@ def test_an_inspected_container_is_read_whole() -> None:
             max_retries=3,
             started_at="2026-11-21T22:24:25.439695216Z",
             addresses=("172.18.0.2", "fd00::2", "172.18.0.3"),
+            networks=("shop_a", "shop_b"),
             published=(Published("127.0.0.1", 8080, "tcp"),),
         ),
     )

@@ -27,13 +27,13 @@ def commit(release: str, settings: str = "s") -> Commit:
 
 def test_a_journal_is_read_as_it_was_written() -> None:
     failure = Failure("now", "r1", "gate_failed", "web died")
-    full = EMPTY.committing(commit("r1"), 3).committing(commit("r2"), 3).entering("gating", Identity("r3", "s"))
+    full = EMPTY.committing(commit("r1"), 3).committing(commit("r2"), 3).entering("gate", Identity("r3", "s"))
     for journal in (EMPTY, full, full.settled(failure)):
         assert decode_journal(encode_journal(journal), "state.json") == journal
 
 
 def test_a_commit_ends_what_was_under_way_and_keeps_those_before() -> None:
-    journal = EMPTY.entering("activating", Identity("r1", "s"))
+    journal = EMPTY.entering("candidate", Identity("r1", "s"))
     assert journal.kept == (Identity("r1", "s"),)
     for release in ("r1", "r2", "r3"):
         journal = journal.committing(commit(release), keep=2)
@@ -58,14 +58,14 @@ def test_a_removed_stack_has_nothing_committed_but_may_come_back() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"{}", b'{"schema": 1}', encode_journal(EMPTY)[:-9], b"\xff", b'{"schema": 1, "key": "xyz"}'],
+    [b"", b"{", b"[]", b"{}", b'{"schema": 2}', encode_journal(EMPTY)[:-9], b"\xff", b'{"schema": 1, "key": "xyz"}'],
 )
 def test_a_torn_journal_is_none(content: bytes) -> None:
     assert decode_journal(content, "state.json") is None
 
 
 def test_a_journal_of_a_newer_version_is_refused() -> None:
-    newer = json.dumps({**json.loads(encode_journal(EMPTY)), "schema": 2}).encode()
-    with pytest.raises(ReleaseError, match=r"state.json has schema 2, this version .* reads up to 1") as caught:
+    newer = json.dumps({**json.loads(encode_journal(EMPTY)), "schema": 3}).encode()
+    with pytest.raises(ReleaseError, match=r"state.json has schema 3, this version .* reads up to 2") as caught:
         decode_journal(newer, "state.json")
     assert caught.value.reason == "journal_newer"
