@@ -107,16 +107,17 @@ def exec_argv(container: str, command: t.Sequence[str], environment: t.Sequence[
     return ["docker", "container", "exec", *settings, "--", container, *command]
 
 
-def events_argv(projects: t.Sequence[str], events: t.Sequence[str], since: str) -> list[str]:
-    """Return the command that prints, until it is ended, what happens to the containers of Compose projects.
+def events_argv(projects: t.Sequence[str], events: t.Sequence[str], since: float, until: float) -> list[str]:
+    """Return the command that prints what happens to the containers of Compose projects, between two moments.
 
-    Docker would want an event to have every label that is named, so that of several projects the events of all
-    projects are printed.
+    Both are seconds since 1970; what is to come is waited for. Of several projects the events of all projects there are
+    come: Docker would want an event to have every label that is named.
     """
     label = f"{PROJECT_LABEL}={projects[0]}" if len(projects) == 1 else PROJECT_LABEL
     filters = [f"label={label}", "type=container", *(f"event={event}" for event in events)]
     chosen = [word for one in filters for word in ("--filter", one)]
-    return ["docker", "events", "--since", since, *chosen, "--format", "{{json .}}"]
+    period = ["--since", f"{since:.6f}", "--until", f"{until:.6f}"]
+    return ["docker", "events", *period, *chosen, "--format", "{{json .}}"]
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,7 @@ class DockerCli:
     """Runs `docker` with a small environment: a Compose file sees the stack's settings and nothing of ours.
 
     Children inherit `keep_open`: a lock held by such a descriptor outlives us as long as a child of ours still acts.
+    Those whose output is streamed do not: they only look, and may outlive us without harm.
     """
 
     def __init__(self, environ: t.Mapping[str, str], keep_open: t.Sequence[int] = ()) -> None:
@@ -206,9 +208,11 @@ class DockerCli:
         Raises:
             ReleaseError: Docker is not there.
         """
-        return CliStream(self._start(argv, subprocess.PIPE, subprocess.STDOUT))
+        return CliStream(self._start(argv, subprocess.PIPE, subprocess.STDOUT, ()))
 
-    def _start(self, argv: t.Sequence[str], stdout: int, stderr: int | t.IO[bytes]) -> subprocess.Popen[bytes]:
+    def _start(
+        self, argv: t.Sequence[str], stdout: int, stderr: int | t.IO[bytes], keep_open: t.Sequence[int] | None = None
+    ) -> subprocess.Popen[bytes]:
         try:
             # AnsibleModule.run_command can neither be called from several threads nor watch what it waits for.
             return subprocess.Popen(  # pylint: disable=ansible-bad-function
@@ -218,7 +222,7 @@ class DockerCli:
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
-                pass_fds=self._keep_open,
+                pass_fds=self._keep_open if keep_open is None else keep_open,
             )
         except FileNotFoundError:
             raise not_installed() from None

@@ -55,24 +55,26 @@ def parse_event(line: str, projects: t.Collection[str]) -> Event | None:
 
 
 class Events:
-    """Listens while it is open. Where there is nothing to hear, it is silent: then the gate looks by the clock alone.
+    """Listens while it is open, for some seconds at most.
 
-    `ended` says how the last life of each container ended that did so meanwhile, by its id.
+    Where there is nothing to hear, it is silent: then the gate looks by the clock alone.
+    `ended` says, by its id, how the last life of each container ended that did so meanwhile.
     """
 
-    def __init__(self, docker: Docker, projects: t.Sequence[str]) -> None:
+    def __init__(self, docker: Docker, projects: t.Sequence[str], seconds: float) -> None:
         self.ended: dict[str, End] = {}
         self._oom_killed: set[str] = set()
-        self._docker, self._projects = docker, tuple(projects)
+        self._docker, self._projects, self._seconds = docker, tuple(projects), seconds
         self._rung = threading.Event()
         self._stream: Stream | None = None
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
     def __enter__(self) -> Events:
         # Docker also tells what happened since then, so that nothing is missed while the stream opens.
-        since = f"{time.time():.6f}"
+        # And it ends by itself, so that nobody listens for ever when we are killed.
+        now = time.time()
         with contextlib.suppress(ReleaseError):  # the first look says it, and says it better
-            self._stream = self._docker.stream(events_argv(self._projects, EVENTS, since))
+            self._stream = self._docker.stream(events_argv(self._projects, EVENTS, now, now + self._seconds))
             self._thread.start()
         return self
 

@@ -59,6 +59,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Mask
 
 _LONGEST_PAUSE = 1.0  # seconds between rounds while something still fails
 _SHORTEST_PATIENCE = 1.0  # seconds, for the last answer before the gate's time is over
+_LISTENING_MARGIN = 60.0  # seconds, for the last round
 _WORKERS = 8  # questions at a time
 
 
@@ -165,7 +166,7 @@ def run_gate(
         ReleaseError: the engine does not answer.
     """
     see = ProjectLook(docker, projects, [service.name for service in gate.services])
-    with Events(docker, projects) as bell:
+    with Events(docker, projects, gate.timeout + _LISTENING_MARGIN) as bell:
         probes = EngineProbes(docker, bodies)
         return run_rounds(gate, see, probes, bell, restarts_before=restarts_before, mask=mask, judge=judge)
 

@@ -51,16 +51,18 @@ GLOBAL = ["docker", "compose", "--ansi", "never", "--progress", "quiet", "--proj
             ["docker", "container", "exec", "--env", "A=b", "--", "a", "sh", "-c", "true"],
         ),
         (
-            events_argv(["shop"], ["die"], "1.5"),
+            events_argv(["shop"], ["die"], 1.5, 121.5),
             [
-                *("docker", "events", "--since", "1.5", "--filter", "label=com.docker.compose.project=shop"),
+                *("docker", "events", "--since", "1.500000", "--until", "121.500000"),
+                *("--filter", "label=com.docker.compose.project=shop"),
                 *("--filter", "type=container", "--filter", "event=die", "--format", "{{json .}}"),
             ],
         ),
         (
-            events_argv(["shop-blue", "shop-data"], [], "1"),
+            events_argv(["shop-blue", "shop-data"], [], 1, 2),
             [
-                *("docker", "events", "--since", "1", "--filter", "label=com.docker.compose.project"),
+                *("docker", "events", "--since", "1.000000", "--until", "2.000000"),
+                *("--filter", "label=com.docker.compose.project"),
                 *("--filter", "type=container", "--format", "{{json .}}"),
             ],
         ),
@@ -127,6 +129,10 @@ def test_children_keep_what_holds_the_lock() -> None:
         check = f"import os; os.fstat({writer}); print('open')"
         assert DockerCli(os.environ, [writer]).ask([sys.executable, "-c", check]).stdout == "open\n"
         assert DockerCli(os.environ).ask([sys.executable, "-c", check]).code == 1
+        # What only looks does not act.
+        stream = DockerCli(os.environ, [writer]).stream([sys.executable, "-c", check])
+        assert b"Bad file descriptor" in b"".join(iter(stream.read, b""))
+        assert stream.close() == 1
     finally:
         os.close(reader)
         os.close(writer)

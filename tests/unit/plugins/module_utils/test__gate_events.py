@@ -54,7 +54,7 @@ class Docker(NoDocker):
 def test_what_happens_rings_once_wherever_the_pieces_are_cut() -> None:
     pipe = Pipe()
     line = f"{event('start')}\n".encode()
-    with Events(Docker(pipe), ["shop"]) as events:
+    with Events(Docker(pipe), ["shop"], WAIT) as events:
         pipe.write(line[:10], line[10:])
         assert events.wait(WAIT)
         assert not events.wait(0)
@@ -63,7 +63,7 @@ def test_what_happens_rings_once_wherever_the_pieces_are_cut() -> None:
 
 def test_what_happens_elsewhere_does_not_ring() -> None:
     pipe = Pipe()
-    with Events(Docker(pipe), ["shop"]) as events:
+    with Events(Docker(pipe), ["shop"], WAIT) as events:
         pipe.write(f"{event('die', 'other')}\n".encode())
         assert not events.wait(0.05)
         assert events.ended == {}
@@ -71,7 +71,7 @@ def test_what_happens_elsewhere_does_not_ring() -> None:
 
 def test_how_a_life_ended_is_remembered() -> None:
     pipe = Pipe()
-    with Events(Docker(pipe), ["shop"]) as events:
+    with Events(Docker(pipe), ["shop"], WAIT) as events:
         for action, end in (("oom", None), ("die", End(137, True)), ("start", End(137, True)), ("die", End(137))):
             pipe.write(f"{event(action)}\n".encode())
             assert events.wait(WAIT)
@@ -80,7 +80,7 @@ def test_how_a_life_ended_is_remembered() -> None:
 
 def test_a_stream_that_ends_rings_once_and_is_silent_then() -> None:
     pipe = Pipe()
-    with Events(Docker(pipe), ["shop"]) as events:
+    with Events(Docker(pipe), ["shop"], WAIT) as events:
         pipe.write(b"")
         assert events.wait(WAIT)
         assert not events.wait(0.01)
@@ -88,16 +88,18 @@ def test_a_stream_that_ends_rings_once_and_is_silent_then() -> None:
 
 def test_without_a_stream_there_is_silence() -> None:
     docker = Docker(ReleaseError("no docker", reason="docker_unavailable"))
-    with Events(docker, ["shop"]) as events:
+    with Events(docker, ["shop"], WAIT) as events:
         assert not events.wait(0.01)
 
 
 def test_docker_is_asked_for_what_matters_and_for_what_happened_while_the_stream_opened() -> None:
     docker = Docker(Pipe())
-    with Events(docker, ["shop"]):
+    with Events(docker, ["shop"], WAIT):
         pass
     (said,) = docker.said
-    assert said.startswith("docker events --since ")
+    words = said.split()
+    assert words[:3] == ["docker", "events", "--since"]
+    assert float(words[5]) == pytest.approx(float(words[3]) + WAIT)
     assert "--filter label=com.docker.compose.project=shop --filter type=container" in said
     assert "--filter event=health_status" in said
     assert "exec" not in said
