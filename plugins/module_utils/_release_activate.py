@@ -18,7 +18,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_back imp
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_candidate import Candidate, recall
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_engine import Before, hold_gate, now, pass_gate
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_ingress import Ingress
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_ingress import Door
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import Commit, Failure, Journal, Step
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import Hashes, Plan
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import (
@@ -62,6 +62,9 @@ class Activation:
         try:
             if plan.act:
                 self._bring_up(candidate, plan)
+            if changing and candidate.stage.colour:
+                # Before the gate: its own checks of the new side are done when the gate has passed.
+                self._door(candidate).stand_before(self._sides(candidate), self._live(candidate))
             if changing:
                 self._enter("gate", candidate)
             run = pass_gate(self._site.docker, *self._checks(candidate), self._before, self._mask)
@@ -95,9 +98,10 @@ class Activation:
                 attach_data(site.docker, recall(site, committed).stage)  # the old side serves on
         self._enter("candidate", candidate)
         self._make_room(candidate)
-        stand_side(site, candidate, self._before, self._mask)
-        if stage.colour:
-            self._ingress(candidate).stand_before(self._stages(candidate), self._live(candidate))
+        if not stage.colour or plan.acts_on(frozenset(candidate.hashes) - candidate.stateful):
+            stand_side(site, candidate, self._before, self._mask)
+        else:
+            attach_data(site.docker, stage)
 
     def _make_room(self, candidate: Candidate) -> None:
         """Take down what cannot be there beside the candidate: a stack that had no sides, or that is to have none."""
@@ -114,11 +118,11 @@ class Activation:
         colour, live = candidate.stage.colour, self._live(candidate)
         if colour is None or colour == live:
             return
-        ingress = self._ingress(candidate)
+        door = self._door(candidate)
         self._enter("switch", candidate)
-        ingress.turn(colour, candidate.gate.timeout)
+        door.turn(colour, candidate.gate.timeout)
         self._enter("drain", candidate)
-        ingress.drain(live, candidate.release.rollout.drain)
+        door.drain(live, candidate.release.rollout.drain)
 
     def _soak(self, candidate: Candidate) -> None:
         seconds = candidate.release.rollout.soak
@@ -131,20 +135,20 @@ class Activation:
         committed = self.journal.committed
         return (committed.colour if committed else "") or candidate.stage.colour
 
-    def _stages(self, candidate: Candidate) -> list[Candidate]:
+    def _sides(self, candidate: Candidate) -> list[Candidate]:
         committed = self.journal.committed
         beside = committed is not None and committed.colour and committed.colour != candidate.stage.colour
         return [*([recall(self._site, committed)] if committed and beside else []), candidate]
 
-    def _ingress(self, candidate: Candidate) -> Ingress:
-        return Ingress(self._site, candidate.release.stack)
+    def _door(self, candidate: Candidate) -> Door:
+        return Door(self._site, candidate.release.stack)
 
     def _retire(self, candidate: Candidate) -> None:
         """Remove what the commit has made needless; whatever fails here is tried again by the next run."""
         try:
             clear_rest(self._site, [candidate], ingress=bool(candidate.stage.colour))
             if candidate.stage.colour:
-                self._ingress(candidate).stand_before([candidate], candidate.stage.colour)
+                self._door(candidate).stand_before([candidate], candidate.stage.colour)
             self._books.save(self.journal.settled())
         except ReleaseError as exc:
             self._site.warn(f"the release is committed, but what it replaced could not be removed: {exc}")

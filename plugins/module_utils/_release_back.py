@@ -21,7 +21,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_candidat
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_engine import Before, now, pass_gate
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import prune, save_journal
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_ingress import Ingress
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_ingress import Door
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import (
     Failure,
     Journal,
@@ -121,7 +121,7 @@ def recover(site: Site, journal: Journal, mask: Masker) -> tuple[Journal, Back]:
         serving = recall(site, committed)
         clear_rest(site, [serving], ingress=bool(committed.colour))
         if serving.stage.colour:
-            Ingress(site, journal.stack).stand_before([serving], serving.stage.colour)
+            Door(site, journal.stack).stand_before([serving], serving.stage.colour)
         books.save(journal.settled())
         books.prune()
         return books.journal, Back(committed.identity.release, f"Release {committed.identity.release[:12]} stays")
@@ -153,11 +153,11 @@ def _go_back(books: Books, candidate: Candidate | None, unknown: bool, mask: Mas
 def _return_to(site: Site, serving: Candidate, mask: Masker) -> None:
     """Bring up a committed release again, with the settings that it had, and gate it."""
     colour = serving.stage.colour
-    ingress = Ingress(site, serving.release.stack)
+    door = Door(site, serving.release.stack)
     if colour:
-        ingress.turn_if_there(colour)  # first of all: its side may be up as it was
+        door.turn_if_there(colour)  # first of all: its side may be up as it was
         clear_rest(site, [serving], ingress=True)
-    elif colour is None:
+    else:
         clear_rest(site, [serving], ingress=False)
     before = Before(look(site.docker, *serving.stage.projects))
     stand_data(site, serving, before, mask)
@@ -166,7 +166,7 @@ def _return_to(site: Site, serving: Candidate, mask: Masker) -> None:
     else:
         attach_data(site.docker, serving.stage)
     if colour:
-        ingress.stand_before([serving], colour)
+        door.stand_before([serving], colour)
     bodies = read_bodies(serving.gate.services, site.places.release(serving.release.id))
     pass_gate(site.docker, serving.stage.projects, serving.gate, bodies, before, mask)
 

@@ -13,7 +13,7 @@ import functools
 import json
 import os
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Compose
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import Gate
@@ -28,7 +28,8 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files im
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import Commit
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_parts import Colour, colour_of
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import Identity
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import Site
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import Site, held_secrets
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_settings import read_env
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_stage import (
     Stage,
     skip_jobs,
@@ -42,7 +43,8 @@ class Candidate:
     """A release that can be activated: everything that it needs is on the host.
 
     `compose` are the release's own files with the host's. `hashes`: what Compose predicts for each service that is to
-    run. `stale`: services to recreate although Compose sees no difference.
+    run. `stale`: services to recreate although Compose sees no difference. `parameters` are the host's values, `secrets`
+    those of its secrets that are known.
     """
 
     identity: Identity
@@ -51,6 +53,8 @@ class Candidate:
     stage: Stage
     hashes: t.Mapping[str, str]
     stale: frozenset[str] = frozenset()
+    parameters: t.Mapping[str, str] = field(default_factory=dict)
+    secrets: t.Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def gate(self) -> Gate:
@@ -93,6 +97,8 @@ def recall(site: Site, commit: Commit) -> Candidate:
         compose=compose,
         stage=stage_of(site, release, commit.identity, colour_of(commit.colour), compose),
         hashes={name: hashes.predicted for name, hashes in commit.hashes.items()},
+        parameters=read_env((read_file(env) or b"").decode()),
+        secrets=held_secrets(places),
     )
 
 

@@ -25,6 +25,12 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_candidat
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_compose import mounts_from
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import load_journal
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_ingress import (
+    Door,
+    ingress_of,
+    ingress_ports,
+    refuse_missing_certificate,
+)
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import Journal
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_parts import colour_of, other
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import (
@@ -154,18 +160,30 @@ def _look_ahead(
         serving = tuple(one for one in sight.containers if one.project in sight.stage.projects)
         found = _found(journal, serving)
         stale = _stale(prepared, layout, sight)
-        plan = make_plan(_wanted(request, prepared, sight, stale), found)
-        if plan.act:
-            refuse_ports(site, release, sight, plan, prepared.settings)
-            refuse_disk(site.places.root)
-        stage = sight.stage
-        if plan.beside and live:
-            stage = stage_on(release, layout, sight.config, other(live))
-            if "memory" not in request.overrides and stage.parts:
-                refuse_memory(stage.parts.side["services"], read_meminfo())
         running = sight.project.running
         hashes = {name: one for name, one in sight.hashes.items() if name in running}
-        candidate = Candidate(prepared.identity, release, layout.whole, stage, hashes, stale)
+        candidate = Candidate(
+            identity=prepared.identity,
+            release=release,
+            compose=layout.whole,
+            stage=sight.stage,
+            hashes=hashes,
+            stale=stale,
+            parameters=prepared.settings.parameters,
+            secrets=prepared.secrets,
+        )
+        plan = make_plan(_wanted(request, prepared, sight, stale), found)
+        ingress = ingress_of(candidate) if sight.stage.colour else None
+        if ingress:
+            plan = plan.with_step(Door(site, release.stack).step(ingress, os.path.dirname(layout.override)))
+            refuse_missing_certificate(ingress, candidate)
+        if plan.act:
+            refuse_ports(site, release, sight, plan, prepared.settings, ingress_ports(ingress) if ingress else ())
+            refuse_disk(site.places.root)
+        if plan.beside and live:
+            candidate = replace(candidate, stage=stage_on(release, layout, sight.config, other(live)))
+            if "memory" not in request.overrides and candidate.stage.parts:
+                refuse_memory(candidate.stage.parts.side["services"], read_meminfo())
         return Outlook(sight, serving, candidate, found, plan, (*pending, *missing))
 
 

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import Container
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_compose import Service
@@ -107,6 +107,12 @@ class Plan:
     @property
     def settled(self) -> bool:
         return not (self.act or self.gate or self.commit)
+
+    def with_step(self, step: Step) -> Plan:
+        """Return the plan with what happens to the ingress."""
+        if step.action == "none":
+            return replace(self, steps=(*self.steps, step))
+        return replace(self, steps=(*self.steps, step), act=True, gate=True)
 
     def acts_on(self, services: t.Collection[str]) -> bool:
         """Whether something happens to one of these services."""

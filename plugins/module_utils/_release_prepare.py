@@ -20,6 +20,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli impor
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import require_library
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_compose import Places as NamedFolders
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_compose import (
+    Port,
     Project,
     encode,
     host_override,
@@ -376,10 +377,17 @@ def refuse_missing_images(site: Site, release: Release, sight: Sight) -> tuple[S
     return replace(sight, images={**sight.images, **image_ids(site.docker, missing)}), []
 
 
-def refuse_ports(site: Site, release: Release, sight: Sight, plan: Plan, settings: Settings) -> None:
-    """Refuse when a port is somebody else's; services that are left as they are hold theirs already."""
+def refuse_ports(
+    site: Site, release: Release, sight: Sight, plan: Plan, settings: Settings, ingress: t.Iterable[Port]
+) -> None:
+    """Refuse when a port is somebody else's; services that are left as they are hold theirs already.
+
+    Args:
+        ingress: those that the ingress wants.
+    """
     acting = {step.service for step in plan.steps if step.action != "none"}
     ports = [port for service in sight.project.services if service.name in acting for port in service.ports]
+    ports += ingress
     kinds = {name: declaration.get("type") for name, declaration in release.parameters.items()}
     settable = {name: value for name, value in settings.parameters.items() if kinds.get(name) == "port"}
     refuse_taken_ports(site.docker, all_projects(release.stack), ports, settable)

@@ -94,6 +94,11 @@ def env_file(parameters: t.Mapping[str, str], secrets_folder: str) -> bytes:
     return "".join(f"{name}={quote(value)}\n" for name, value in sorted(values.items())).encode()
 
 
+def read_env(text: str) -> dict[str, str]:
+    """Return the values of a file that `env_file` wrote."""
+    return {name: _unquoted(value) for name, _equals, value in (line.partition("=") for line in text.splitlines())}
+
+
 def quote(value: str) -> str:
     """Return a value so that Compose's reader of env files gives it back unchanged.
 
@@ -104,6 +109,11 @@ def quote(value: str) -> str:
         return f"'{value}'"
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
     return f'"{escaped}"'
+
+
+def _unquoted(text: str) -> str:
+    inside = text[1:-1]
+    return inside if text.startswith("'") else re.sub(r"\\(.)", r"\1", inside)
 
 
 def interpolate(text: str, values: t.Mapping[str, str]) -> str:

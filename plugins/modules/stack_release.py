@@ -64,7 +64,8 @@ options:
   stack:
     description:
       - Name of the stack, with which the names of its Compose projects begin.
-      - Required when O(state=absent) and O(state=rolled_back). With O(state=committed) it must be the document's, when given.
+      - Required when O(state=absent) and O(state=rolled_back). With O(state=committed) it must be the document's, when
+        given.
     type: str
   release:
     description:
