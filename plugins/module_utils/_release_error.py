@@ -31,6 +31,11 @@ Reason = t.Literal[
     "gate_failed",
     "gate_timeout",
     "removal_failed",
+    "ingress_invalid",  # its routes contradict each other, or HAProxy refuses the configuration
+    "ingress_unavailable",  # HAProxy does not answer
+    "ingress_failed",  # HAProxy answers, and did not do what it was told
+    "ingress_not_up",  # a side has services that no server is up for
+    "certificate_failed",
 ]
 
 
