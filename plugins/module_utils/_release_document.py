@@ -6,7 +6,7 @@
 
 """The release document: one immutable JSON document per deployable version of a stack. Pure.
 
-Version 1 (keys of the document, all required):
+Version 1 (keys of the document, all required but ingress):
 
     schema       1
     stack        name of the stack
@@ -20,6 +20,7 @@ Version 1 (keys of the document, all required):
     parameters   {NAME: {type, default, choices, description}}
     secrets      {name: {description}}
     rollout      {success_threshold, gate_timeout (seconds)}
+    ingress      see _ingress_document; only where there is one
 
 A release's id is the SHA-256 of the document's canonical JSON: keys sorted, no spaces, UTF-8.
 """

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.emorobcare.fleet.plugins.module_utils._authority import ensure_certificate
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import STACK_LABEL, default_cli
 from ansible_collections.emorobcare.fleet.plugins.module_utils._ingress_compose import (
     SERVICE,
@@ -387,6 +388,49 @@ def test_a_tcp_route_switches_with_the_others(both: Door) -> None:
             assert (echo(new), echo(old)) == ("green:hello", "blue:hello")
             assert both.runtime.drain("blue", timeout=0) == 1
             assert (echo(new), echo(old)) == ("green:hello", "")
+
+
+def ask_by_tls(door: Door, authority: Path) -> tuple[str, bytes]:
+    """Ask as a client that trusts the authority; return the answer, and the certificate's serial number."""
+    context = ssl.create_default_context(cafile=str(authority / "authority.pem"))
+    with (
+        socket.create_connection(("127.0.0.1", door.https), timeout=30) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as connection,
+    ):
+        connection.sendall(b"GET /api/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answer = connection.makefile("rb").read().decode()
+        certificate = connection.getpeercert(binary_form=True)
+    assert certificate is not None
+    return answer, certificate
+
+
+def test_https_is_served_with_a_given_certificate_and_a_new_one_after_a_reload(door: Door, base: str) -> None:
+    authority = door.root / "authority"
+    first = ensure_certificate(str(authority), "robot", ["localhost"])
+    door.certificate = write_certificate(door.places, first.pem)
+    door.start("blue", live="blue")
+    door.run_side("blue", base)
+    door.runtime.wait_until_up("blue", door.soon())
+    answer, before = ask_by_tls(door, authority)
+    assert "blue:/api/x" in answer
+    assert "x-forwarded-proto=https" in answer
+    renewed = ensure_certificate(str(authority), "robot", ["localhost", "robot.lan"])
+    door.certificate = write_certificate(door.places, renewed.pem)
+    assert door.runtime.reload(door.render("blue"))
+    answer, after = ask_by_tls(door, authority)
+    assert "blue:/api/x" in answer
+    assert after != before
+    names = {path.name for path in Path(door.places.config).glob("tls-*")}
+    assert door.certificate in names
+    assert len(names) == 2  # the previous one stays for the previous configuration
+
+
+def test_a_certificate_that_is_none_is_refused_without_showing_it(both: Door) -> None:
+    both.certificate = write_certificate(both.places, b"-----BEGIN PRIVATE KEY-----\ncanary\n")
+    with pytest.raises(ReleaseError, match="unable to load") as caught:
+        both.runtime.reload(both.render("blue"))
+    assert "canary" not in str(caught.value)
+    assert both.get().startswith("blue:")
 
 
 def test_the_container_has_no_rights_and_is_healthy(both: Door) -> None:
