@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import socket
+import ssl
 import time
 import typing as t
 import urllib.error
@@ -44,6 +45,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._ingress_files im
     IngressPlaces,
     install,
     saved_colour,
+    write_certificate,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._ingress_runtime import IngressRuntime
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
@@ -391,7 +393,7 @@ def test_a_tcp_route_switches_with_the_others(both: Door) -> None:
 
 
 def ask_by_tls(door: Door, authority: Path) -> tuple[str, bytes]:
-    """Ask as a client that trusts the authority; return the answer, and the certificate's serial number."""
+    """Ask as a client that trusts the authority; return the answer and the certificate."""
     context = ssl.create_default_context(cafile=str(authority / "authority.pem"))
     with (
         socket.create_connection(("127.0.0.1", door.https), timeout=30) as plain,
