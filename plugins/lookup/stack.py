@@ -117,7 +117,7 @@ _raw:
       type: list
       elements: dict
     bases:
-      description: Base images to make; none with O(base_source=registry).
+      description: Base images to make, that of an ingress included; none with O(base_source=registry).
       type: list
       elements: dict
       contains:

@@ -6,7 +6,7 @@
 
 """The release document: one immutable JSON document per deployable version of a stack. Pure.
 
-Version 1 (keys of the document, all required):
+Version 1 (keys of the document, all required but ingress):
 
     schema       1
     stack        name of the stack
@@ -22,7 +22,7 @@ Version 1 (keys of the document, all required):
     secrets      {name: {description}}
     rollout      {success_threshold, gate_timeout, strategy, soak, drain, busy_timeout}, times in seconds
     busy         {service, http or exec}, if the host can be busy
-    ingress      see _ingress_config; only with the strategy blue_green
+    ingress      see _ingress_document; only where there is one
 
 A release's id is the SHA-256 of the document's canonical JSON: keys sorted, no spaces, UTF-8.
 """

@@ -38,9 +38,13 @@ Reason = t.Literal[
     "busy",
     "no_memory",
     "no_space",
-    "ingress_failed",
     "interrupted",
     "irreversible",  # going back would lose what a job has done
+    "ingress_invalid",  # its routes contradict each other, or HAProxy refuses the configuration
+    "ingress_unavailable",  # HAProxy does not answer
+    "ingress_failed",  # HAProxy answers, and did not do what it was told
+    "ingress_not_up",  # a side has services that no server is up for
+    "certificate_failed",
 ]
 
 

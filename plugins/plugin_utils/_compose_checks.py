@@ -112,6 +112,8 @@ def _secret_problems(
     # One by one: what an overlay takes away is there in another environment.
     everything = [parts for document in (*documents, *others) for parts in merged([document], "secrets").values()]
     used = {_secret_name(part) for parts in everything for part in attribute(parts, "file")}
+    if stack.ingress and stack.ingress.tls:
+        used.add(stack.ingress.tls.certificate)
     for name in stack.secrets:
         if name not in used:
             use = f'secrets: {{{name}: {{file: "${{FLEET_SECRETS}}/{name}"}}}}'

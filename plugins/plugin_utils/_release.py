@@ -51,13 +51,14 @@ def release_document(
     files: t.Mapping[str, bytes],
     images: t.Sequence[BuiltImage],
     services: t.Collection[str],
+    ingress: t.Mapping[str, t.Any] | None = None,
 ) -> dict[str, t.Any]:
     """Return version 1 of the release document; its id is the SHA-256 of its canonical JSON.
 
     C(compose) are the names of the Compose files in their order, C(files) every file of the release by its path below
     the release's folder, C(services) those that the environment has.
     """
-    return {
+    document = {
         "schema": 1,
         "stack": stack.name,
         "environment": environment,
@@ -70,6 +71,7 @@ def release_document(
         "secrets": plain(stack.secrets),
         "rollout": plain(stack.rollout),
     }
+    return document if ingress is None else {**document, "ingress": dict(ingress)}
 
 
 def compose_release(stack: str, documents: t.Sequence[Document], images: t.Sequence[BuiltImage]) -> str:

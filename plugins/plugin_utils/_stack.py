@@ -14,7 +14,7 @@ import re
 import typing as t
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import canonical, digest
-from ansible_collections.emorobcare.fleet.plugins.plugin_utils._bases import BaseSource
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._bases import Base, BaseSource
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._compose_checks import compose_problems
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._compose_file import merged, parse_compose
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._model_manifest import model_list, parse_manifest
@@ -34,6 +34,11 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_error impo
     unknown,
 )
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_images import PreparedImage, prepare_images
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_ingress import (
+    ingress_document,
+    ingress_image,
+    ingress_problems,
+)
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_model import (
     Stack,
     make_stack,
@@ -68,20 +73,22 @@ def load_stack(
     problems += compose_problems(stack_file, stack, documents, others)
     carried, file_problems = release_files(folder, stack_file, documents)
     images, image_problems = prepare_images(folder, stack_file, stack, services, base_source, recipes)
-    problems += [*file_problems, *image_problems]
+    problems += [*file_problems, *image_problems, *ingress_problems(stack_file, stack, services)]
     if problems:
         raise StackFileError(problems)
     built = [BuiltImage(image.service, image.reference, image.input) for image in images]
     generated = compose_release(stack.name, documents, built).encode()
     files = {**carried, **{name: (folder / name).read_bytes() for name in compose}, COMPOSE_RELEASE: generated}
-    document = release_document(stack, environment, [*compose, COMPOSE_RELEASE], files, built, services)
+    image, doors = ingress_image(stack_file, base_source, recipes) if stack.ingress else ("", ())
+    ingress = ingress_document(stack, services, image)
+    document = release_document(stack, environment, [*compose, COMPOSE_RELEASE], files, built, services, ingress)
     return {
         "name": stack.name,
         "environment": environment,
         "path": str(folder),
         "compose_files": list(compose),
         **_stack_result(stack),
-        **_image_result(images),
+        **_image_result(images, doors),
         "services": document["services"],
         "release": {
             "id": digest(canonical(document)),
@@ -153,8 +160,8 @@ def _stack_result(stack: Stack) -> dict[str, t.Any]:
     }
 
 
-def _image_result(images: t.Sequence[PreparedImage]) -> dict[str, t.Any]:
-    bases = {base.name: base for image in images for base in image.bases}
+def _image_result(images: t.Sequence[PreparedImage], doors: t.Sequence[Base]) -> dict[str, t.Any]:
+    bases = {base.name: base for base in (*doors, *(base for image in images for base in image.bases))}
     return {
         "images": [image.as_result() for image in images],
         "audit": [image.as_audit() for image in images],

@@ -17,6 +17,9 @@ from dataclasses import dataclass
 KeyPath = tuple[t.Union[str, int], ...]
 """Where in a YAML document: keys and, for lists, indexes from 0."""
 
+Finding = tuple[KeyPath, str]
+"""A place in the document that is being checked, and what is wrong there."""
+
 _SHOWN = 60
 
 

@@ -153,6 +153,36 @@ class Service:
 
 
 @dataclass(frozen=True)
+class Route:
+    """Which requests go to a service: those of a path (and host), or the connections to a port of the host."""
+
+    service: str
+    port: int
+    path: str | None
+    host: str | None
+    strip: bool
+    tcp: str | None
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Where a certificate comes from: a secret's name, or C(fleet) for the fleet's own authority; one of them."""
+
+    certificate: str | None
+    authority: str | None
+
+
+@dataclass(frozen=True)
+class Ingress:
+    """The door to the stateless services; ports of the host are as they were written, with parameters in them."""
+
+    http: str | None
+    https: str | None
+    tls: Tls | None
+    routes: tuple[Route, ...]
+
+
+@dataclass(frozen=True)
 class Rollout:
     """How a release is brought to a host; gate_timeout is in seconds."""
 
@@ -171,6 +201,7 @@ class Stack:
     secrets: t.Mapping[str, Secret]
     services: t.Mapping[str, Service]
     rollout: Rollout
+    ingress: Ingress | None = None
 
 
 def make_stack(data: t.Mapping[str, t.Any]) -> Stack:
@@ -185,6 +216,7 @@ def make_stack(data: t.Mapping[str, t.Any]) -> Stack:
         secrets={name: Secret(item.get("description", "")) for name, item in data.get("secrets", {}).items()},
         services={name: _service(item) for name, item in data["services"].items()},
         rollout=_rollout(data.get("rollout", {})),
+        ingress=_ingress(data["ingress"]) if "ingress" in data else None,
     )
 
 
@@ -310,3 +342,29 @@ def _duration(value: str | float | None) -> float | None:
 
 def _rollout(data: t.Mapping[str, t.Any]) -> Rollout:
     return Rollout(data.get("success_threshold", 3), seconds(data.get("gate_timeout", 120)))
+
+
+def _ingress(data: t.Mapping[str, t.Any]) -> Ingress:
+    tls = data.get("tls")
+    return Ingress(
+        http=_publish(data, "http"),
+        https=_publish(data, "https"),
+        tls=None if tls is None else Tls(tls.get("certificate"), tls.get("authority")),
+        routes=tuple(_route(item) for item in data["routes"]),
+    )
+
+
+def _route(data: t.Mapping[str, t.Any]) -> Route:
+    tcp = _publish(data, "tcp")
+    return Route(
+        service=data["service"],
+        port=data["port"],
+        path=None if tcp else data.get("path", "/"),
+        host=data.get("host"),
+        strip=data.get("strip", False),
+        tcp=tcp,
+    )
+
+
+def _publish(data: t.Mapping[str, t.Any], key: str) -> str | None:
+    return str(data[key]) if key in data else None

@@ -13,17 +13,17 @@ import typing as t
 
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._model_manifest import model_findings
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_error import (
+    Finding,
     KeyPath,
     Problem,
     one_of,
     show,
     unknown,
 )
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_ingress import ingress_findings
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._units import seconds
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._variables import VariableError, variables
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._yaml_file import Document
-
-Finding = tuple[KeyPath, str]
 
 _BODIES = ("json", "body", "body_file")
 _WITHOUT_BODY = ("GET", "HEAD")
@@ -57,6 +57,8 @@ def relation_problems(document: Document) -> list[Problem]:
         findings += [(("models", *at), message) for at, message in model_findings(models, one_version=True)]
     for name, service in data["services"].items():
         findings += _service_findings(("services", name), service, data.get("parameters", {}))
+    if "ingress" in data:
+        findings += ingress_findings(data)
     return [document.problem(path, message) for path, message in findings]
 
 
