@@ -43,8 +43,8 @@ class Candidate:
     """A release that can be activated: everything that it needs is on the host.
 
     `compose` are the release's own files with the host's. `hashes`: what Compose predicts for each service that is to
-    run. `stale`: services to recreate although Compose sees no difference. `parameters` are the host's values, `secrets`
-    those of its secrets that are known.
+    run. `stale`: services to recreate although Compose sees no difference. `parameters` are the host's values,
+    `secrets` those of its secrets that are known.
     """
 
     identity: Identity

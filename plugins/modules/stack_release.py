@@ -51,8 +51,8 @@ options:
   state:
     description:
       - V(committed) brings the host to O(release).
-      - V(rolled_back) goes back to a release that was committed before and that the host kept, with the settings that it
-        had. Neither controller nor network are needed for it. Jobs that cannot be undone are not run again.
+      - V(rolled_back) goes back to a release that was committed before and that the host kept, with the settings that
+        it had. Neither controller nor network are needed for it. Jobs that cannot be undone are not run again.
       - V(absent) removes the stack's containers and networks, and the images that were built for it and that no other
         container uses. Models are left to M(emorobcare.fleet.model_pull).
     type: str
