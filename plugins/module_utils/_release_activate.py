@@ -14,7 +14,7 @@ import typing as t
 from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import Container
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate import ready_seconds
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_probes import GateRun, read_bodies
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_back import Books, clear_rest, go_back
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_back import Books, clear_rest, go_back, retire
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_candidate import Candidate, recall
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_engine import Before, hold_gate, now, pass_gate
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
@@ -146,9 +146,7 @@ class Activation:
     def _retire(self, candidate: Candidate) -> None:
         """Remove what the commit has made needless; whatever fails here is tried again by the next run."""
         try:
-            clear_rest(self._site, [candidate], ingress=bool(candidate.stage.colour))
-            if candidate.stage.colour:
-                self._door(candidate).stand_before([candidate], candidate.stage.colour)
+            retire(self._site, candidate)
             self._books.save(self.journal.settled())
         except ReleaseError as exc:
             self._site.warn(f"the release is committed, but what it replaced could not be removed: {exc}")

@@ -27,6 +27,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal 
     Journal,
     Phase,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_parts import other
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import Site
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_stage import (
     all_projects,
@@ -104,6 +105,20 @@ def clear_rest(site: Site, stages: t.Iterable[Candidate], ingress: bool) -> None
     clear(site.docker, left_over(site.docker, site.places.stack, [one.stage for one in stages], ingress))
 
 
+def retire(site: Site, serving: Candidate) -> None:
+    """Remove all that runs of the stack besides this release.
+
+    Raises:
+        ReleaseError: something could not be removed, or the ingress does not answer.
+    """
+    colour = serving.stage.colour
+    if colour:
+        door = Door(site, serving.release.stack)
+        door.stand_before([serving], colour)
+        door.drain(other(colour), serving.release.rollout.drain)  # what an earlier configuration had still open
+    clear_rest(site, [serving], ingress=bool(colour))
+
+
 def recover(site: Site, journal: Journal, mask: Masker) -> tuple[Journal, Back]:
     """End what a run began that did not end itself: at boot, and before the next run.
 
@@ -118,10 +133,7 @@ def recover(site: Site, journal: Journal, mask: Masker) -> tuple[Journal, Back]:
     if journal.phase in ("idle", "removing"):
         return journal, Back(committed.identity.release if committed else None, "Nothing was under way")
     if journal.phase == "retire" and committed is not None:
-        serving = recall(site, committed)
-        clear_rest(site, [serving], ingress=bool(committed.colour))
-        if serving.stage.colour:
-            Door(site, journal.stack).stand_before([serving], serving.stage.colour)
+        retire(site, recall(site, committed))
         books.save(journal.settled())
         books.prune()
         return books.journal, Back(committed.identity.release, f"Release {committed.identity.release[:12]} stays")

@@ -23,6 +23,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_back imp
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_busy import wait_until_free
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_candidate import Candidate
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_compose import mounts_from
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_engine import docker_root
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import load_journal
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_ingress import (
@@ -59,6 +60,8 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare 
     write_mounted_secrets,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_room import (
+    LEAST_FOR_DOCKER,
+    LEAST_FOR_US,
     read_meminfo,
     refuse_disk,
     refuse_memory,
@@ -179,7 +182,8 @@ def _look_ahead(
             refuse_missing_certificate(ingress, candidate)
         if plan.act:
             refuse_ports(site, release, sight, plan, prepared.settings, ingress_ports(ingress) if ingress else ())
-            refuse_disk(site.places.root)
+            refuse_disk(site.places.root, LEAST_FOR_US)
+            refuse_disk(docker_root(site.docker), LEAST_FOR_DOCKER)
         if plan.beside and live:
             candidate = replace(candidate, stage=stage_on(release, layout, sight.config, other(live)))
             if "memory" not in request.overrides and candidate.stage.parts:

@@ -110,6 +110,11 @@ def image_ids(docker: Docker, references: t.Iterable[str]) -> dict[str, str | No
     return {name: answer.stdout.strip() if answer.code == 0 else None for name, answer in zip(wanted, answers)}
 
 
+def docker_root(docker: Docker) -> str:
+    """Return the folder of the engine's own data."""
+    return must(docker.ask(["docker", "info", "--format", "{{.DockerRootDir}}"]), "docker info").strip() or "/"
+
+
 def pull(docker: Docker, reference: str, services: t.Iterable[str]) -> None:
     """Pull an image.
 

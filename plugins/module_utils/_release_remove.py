@@ -22,7 +22,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli impor
     list_argv,
     must,
 )
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_engine import ask_all, take_down
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_engine import ask_all
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import (
     has_data,
@@ -31,6 +31,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files im
     save_journal,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import Site
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_stage import all_projects, clear
 from ansible_collections.emorobcare.fleet.plugins.module_utils._text import printable
 
 _UNTAGGED = "<none>"
@@ -86,36 +87,38 @@ def _carry_out(site: Site, stack: str, data: bool, found: Belongings) -> None:
         journal = load_journal(site.places, site.warn).removed()
         save_journal(site.places, dataclasses.replace(journal, phase="removing"))
     if found:
-        take_down(site.docker, stack, volumes=data)
-        _remove_rest(site.docker, "network", stack)
+        clear(site.docker, all_projects(stack))
         if data:
-            _remove_rest(site.docker, "volume", stack)
+            _remove_volumes(site.docker, stack)
     for reference in found.images:
         must(site.docker.ask(["docker", "image", "rm", "--", reference]), f"docker image rm {reference}")
     if not data and os.path.lexists(site.places.journal):
         save_journal(site.places, load_journal(site.places, site.warn).settled())
 
 
-def _remove_rest(docker: Docker, kind: t.Literal["network", "volume"], stack: str) -> None:
-    """Remove what `docker compose down` may have left: what it knows of depends on the containers that it finds."""
-    for name in must(docker.ask(list_argv(kind, stack)), f"docker {kind} ls").split():
-        answer = docker.ask(["docker", kind, "rm", "--", name])
+def _remove_volumes(docker: Docker, stack: str) -> None:
+    for name in _listed(docker, "volume", stack):
+        answer = docker.ask(["docker", "volume", "rm", "--", name])
         if answer.code != 0:
             raise ReleaseError(
-                f"docker {kind} rm {name} failed: {printable(answer.stderr)}. Detach what uses it, then run the same "
+                f"docker volume rm {name} failed: {printable(answer.stderr)}. Remove what uses it, then run the same "
                 "command again",
                 reason="removal_failed",
             )
 
 
 def _belongings(docker: Docker, stack: str, data: bool) -> Belongings:
-    containers = look(docker, stack)
-    kinds: list[t.Literal["network", "volume"]] = ["network", "volume"]
-    answers = ask_all(docker, [list_argv(kind, stack) for kind in kinds])
-    networks, volumes = (tuple(must(answer, f"docker {kind} ls").split()) for kind, answer in zip(kinds, answers))
+    containers = look(docker, *all_projects(stack))
     names = tuple(sorted(container.name for container in containers))
     images = _images(docker, stack, {container.id for container in containers})
-    return Belongings(names, networks, volumes if data else (), images)
+    volumes = _listed(docker, "volume", stack) if data else ()
+    return Belongings(names, _listed(docker, "network", stack), volumes, images)
+
+
+def _listed(docker: Docker, kind: t.Literal["network", "volume"], stack: str) -> tuple[str, ...]:
+    """Return the names of what the stack's projects have of a kind."""
+    answers = ask_all(docker, [list_argv(kind, project) for project in all_projects(stack)])
+    return tuple(name for answer in answers for name in must(answer, f"docker {kind} ls").split())
 
 
 def _images(docker: Docker, stack: str, ours: set[str]) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error im
 from ansible_collections.emorobcare.fleet.plugins.module_utils._size import human
 
 MEMINFO = "/proc/meminfo"
-LEAST_DISK = 64 * 2**20  # bytes: containers' logs and layers, the journal, the release's files
+LEAST_FOR_US = 128 * 2**10  # bytes: the journal, twice, and settings
+LEAST_FOR_DOCKER = 64 * 2**20  # bytes: what containers write beside their images, and their logs
 
 
 def needed_memory(services: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, int]:
@@ -71,8 +72,12 @@ def refuse_memory(services: t.Mapping[str, t.Mapping[str, t.Any]], text: str) ->
     )
 
 
-def refuse_disk(folder: str) -> None:
-    """Refuse to begin where the disk is nearly full already.
+def refuse_disk(folder: str, least: int) -> None:
+    """Refuse to begin where a disk is nearly full already.
+
+    Args:
+        folder: one that is there, or is to be.
+        least: bytes that it must have left.
 
     Raises:
         ReleaseError: with the figures (`no_space`).
@@ -81,10 +86,10 @@ def refuse_disk(folder: str) -> None:
         folder = os.path.dirname(folder)
     room = os.statvfs(folder)
     free = room.f_bavail * room.f_frsize
-    if free < LEAST_DISK or (room.f_files and not room.f_favail):
+    if free < least or (room.f_files and not room.f_favail):
         raise ReleaseError(
             f"{folder} has {human(free)} and {room.f_favail} inodes left, and a deployment needs "
-            f"{human(LEAST_DISK)}. Free some (docker image prune removes images that nothing uses); then run the "
+            f"{human(least)}. Free some (docker image prune removes images that nothing uses); then run the "
             "same command again. Nothing was touched",
             reason="no_space",
         )

@@ -38,6 +38,7 @@ SECRETS_VARIABLE = "FLEET_SECRETS"
 NO_SECRET = "/dev/null"
 """What an overlay mounts in place of a secret where the service that wants it does not run."""
 
+_ONCE = ("container_name", "ports")
 _SECRET = re.compile(r"\$\{FLEET_SECRETS\}/([^/$]+)")
 
 
@@ -57,6 +58,7 @@ def compose_problems(
         *_secret_problems(stack_file, stack, documents, others),
         *_variable_problems(stack, documents),
         *_foreign_file_problems(documents, services),
+        *(_side_problems(stack, services) if stack.ingress else ()),
     ]
 
 
@@ -146,6 +148,19 @@ def _undeclared(name: str, parameters: t.Collection[str]) -> str:
         f"${{{name}}} is not a parameter of the stack{hint} declare it under parameters in stack.yml, or give it a"
         f" default: ${{{name}:-…}}. Parameters: {one_of(parameters)}"
     )
+
+
+def _side_problems(stack: Stack, services: t.Mapping[str, Parts]) -> t.Iterator[Problem]:
+    """Refuse what a service cannot have on two sides at once; hosts refuse the rest, which only Compose resolves."""
+    for name, parts in services.items():
+        if name not in stack.services or stack.services[name].lifecycle == "stateful":
+            continue
+        for key in _ONCE:
+            for part in attribute(parts, key):
+                yield part.problem(
+                    f"service {name!r} comes up beside itself, and {key} cannot be there twice; take it out and name "
+                    "the service in ingress.routes, make it stateful, or set rollout.strategy to recreate"
+                )
 
 
 def _foreign_file_problems(documents: t.Sequence[Document], services: t.Mapping[str, Parts]) -> t.Iterator[Problem]:

@@ -23,6 +23,8 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_model impo
     Stack,
     plain,
     plain_parameter,
+    plain_rollout,
+    plain_service,
 )
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._variables import escape
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._yaml_file import Document
@@ -58,7 +60,7 @@ def release_document(
     C(compose) are the names of the Compose files in their order, C(files) every file of the release by its path below
     the release's folder, C(services) those that the environment has.
     """
-    document = {
+    document: dict[str, t.Any] = {
         "schema": 1,
         "stack": stack.name,
         "environment": environment,
@@ -66,11 +68,13 @@ def release_document(
         "files": {path: digest(content) for path, content in files.items()},
         "images": {image.service: {"reference": image.reference, "input": image.input} for image in images},
         "models": [_pinned(model) for model in stack.models],
-        "services": {name: plain(service) for name, service in stack.services.items() if name in services},
+        "services": {name: plain_service(service) for name, service in stack.services.items() if name in services},
         "parameters": {name: plain_parameter(parameter) for name, parameter in stack.parameters.items()},
         "secrets": plain(stack.secrets),
-        "rollout": plain(stack.rollout),
+        "rollout": plain_rollout(stack.rollout),
     }
+    if stack.busy and stack.busy.service in services:
+        document["busy"] = {"service": stack.busy.service, **plain(stack.busy.check)}
     return document if ingress is None else {**document, "ingress": dict(ingress)}
 
 

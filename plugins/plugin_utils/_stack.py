@@ -44,6 +44,7 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_model impo
     make_stack,
     plain,
     plain_parameter,
+    plain_rollout,
 )
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_relations import relation_problems
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_schema import schema_problems
@@ -67,7 +68,7 @@ def load_stack(
     stack_file = _read_stack_file(folder)
     compose, others = _read_compose_files(folder, environment)
     documents = list(compose.values())
-    stack = make_stack({**stack_file.data, "models": _read_models(folder, stack_file)})
+    stack = make_stack({**stack_file.data, "models": _read_models(folder, stack_file)}, environment)
     services = merged(documents, "services")
     problems = [*relation_problems(stack_file), *audit_problems(stack_file)]
     problems += compose_problems(stack_file, stack, documents, others)
@@ -156,7 +157,7 @@ def _stack_result(stack: Stack) -> dict[str, t.Any]:
         "models": plain(stack.models),
         "parameters": {name: plain_parameter(parameter) for name, parameter in stack.parameters.items()},
         "secrets": plain(stack.secrets),
-        "rollout": plain(stack.rollout),
+        "rollout": plain_rollout(stack.rollout),
     }
 
 

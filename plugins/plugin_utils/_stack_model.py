@@ -17,6 +17,7 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._units import sec
 
 Lifecycle = t.Literal["stateless", "stateful", "job", "ingress"]
 ParameterType = t.Literal["str", "int", "port", "bool", "path"]
+Strategy = t.Literal["recreate", "blue_green"]
 Scalar = t.Union[str, int, bool]
 
 
@@ -145,11 +146,25 @@ Check = t.Mapping[str, Settings]
 
 @dataclass(frozen=True)
 class Service:
-    """What Compose cannot say about a service."""
+    """What Compose cannot say about a service.
+
+    `timeout` (seconds) and `irreversible` are a job's, `snapshot` is a stateful service's.
+    """
 
     lifecycle: Lifecycle
     url: str | None
     gate: tuple[Check, ...]
+    timeout: float | None = None
+    irreversible: bool = False
+    snapshot: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Busy:
+    """A service, and one check of it that passes when the host may be disturbed."""
+
+    service: str
+    check: Check
 
 
 @dataclass(frozen=True)
@@ -184,10 +199,14 @@ class Ingress:
 
 @dataclass(frozen=True)
 class Rollout:
-    """How a release is brought to a host; gate_timeout is in seconds."""
+    """How a release is brought to a host; times are in seconds, None where nothing is said."""
 
     success_threshold: int
     gate_timeout: float
+    strategy: Strategy | None = None
+    soak: float | None = None
+    drain: float | None = None
+    busy_timeout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -202,10 +221,16 @@ class Stack:
     services: t.Mapping[str, Service]
     rollout: Rollout
     ingress: Ingress | None = None
+    busy: Busy | None = None
 
 
-def make_stack(data: t.Mapping[str, t.Any]) -> Stack:
-    """Normalise the data of a stack file that the schema let through, with its models in the list form."""
+def make_stack(data: t.Mapping[str, t.Any], environment: str | None = None) -> Stack:
+    """Normalise the data of a stack file that the schema let through, with its models in the list form.
+
+    Its rollout is that of the environment, and there is an ingress only where that brings up sides.
+    """
+    rollout = _rollout(data.get("rollout", {}), environment, "ingress" in data)
+    behind_ingress = "ingress" in data and rollout.strategy == "blue_green"
     return Stack(
         name=data["name"],
         images=tuple(
@@ -215,8 +240,9 @@ def make_stack(data: t.Mapping[str, t.Any]) -> Stack:
         parameters={name: _parameter(item) for name, item in data.get("parameters", {}).items()},
         secrets={name: Secret(item.get("description", "")) for name, item in data.get("secrets", {}).items()},
         services={name: _service(item) for name, item in data["services"].items()},
-        rollout=_rollout(data.get("rollout", {})),
-        ingress=_ingress(data["ingress"]) if "ingress" in data else None,
+        rollout=rollout,
+        ingress=_ingress(data["ingress"]) if behind_ingress else None,
+        busy=_busy(data["busy"]) if "busy" in data else None,
     )
 
 
@@ -234,6 +260,18 @@ def plain(value: t.Any) -> t.Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value
+
+
+def plain_service(service: Service) -> dict[str, t.Any]:
+    """Return a service's declaration, without what only some services have and this one has not."""
+    data: dict[str, t.Any] = plain(service)
+    return {key: value for key, value in data.items() if value or key not in ("timeout", "irreversible", "snapshot")}
+
+
+def plain_rollout(rollout: Rollout) -> dict[str, t.Any]:
+    """Return a rollout without what nobody said."""
+    data: dict[str, t.Any] = plain(rollout)
+    return {key: value for key, value in data.items() if value is not None}
 
 
 def plain_parameter(parameter: Parameter) -> dict[str, t.Any]:
@@ -280,7 +318,18 @@ def _parameter(data: t.Mapping[str, t.Any]) -> Parameter:
 
 
 def _service(data: t.Mapping[str, t.Any]) -> Service:
-    return Service(data["lifecycle"], data.get("url"), tuple(map(_check, data.get("gate", []))))
+    return Service(
+        lifecycle=data["lifecycle"],
+        url=data.get("url"),
+        gate=tuple(map(_check, data.get("gate", []))),
+        timeout=_duration(data.get("timeout")),
+        irreversible=data.get("irreversible", False),
+        snapshot=tuple(data.get("snapshot", ())),
+    )
+
+
+def _busy(data: t.Mapping[str, t.Any]) -> Busy:
+    return Busy(data["service"], _check({kind: settings for kind, settings in data.items() if kind != "service"}))
 
 
 def _check(data: t.Mapping[str, t.Any]) -> Check:
@@ -340,8 +389,16 @@ def _duration(value: str | float | None) -> float | None:
     return None if value is None else seconds(value)
 
 
-def _rollout(data: t.Mapping[str, t.Any]) -> Rollout:
-    return Rollout(data.get("success_threshold", 3), seconds(data.get("gate_timeout", 120)))
+def _rollout(data: t.Mapping[str, t.Any], environment: str | None, has_ingress: bool) -> Rollout:
+    whole = {**data, **data.get("environments", {}).get(environment or "", {})}
+    return Rollout(
+        success_threshold=whole.get("success_threshold", 3),
+        gate_timeout=seconds(whole.get("gate_timeout", 120)),
+        strategy=whole.get("strategy", "blue_green" if has_ingress else None),
+        soak=_duration(whole.get("soak")),
+        drain=_duration(whole.get("drain")),
+        busy_timeout=_duration(whole.get("busy_timeout")),
+    )
 
 
 def _ingress(data: t.Mapping[str, t.Any]) -> Ingress:

@@ -57,9 +57,29 @@ def relation_problems(document: Document) -> list[Problem]:
         findings += [(("models", *at), message) for at, message in model_findings(models, one_version=True)]
     for name, service in data["services"].items():
         findings += _service_findings(("services", name), service, data.get("parameters", {}))
+    findings += _rollout_findings(data)
     if "ingress" in data:
         findings += ingress_findings(data)
     return [document.problem(path, message) for path, message in findings]
+
+
+def _rollout_findings(data: t.Mapping[str, t.Any]) -> t.Iterator[Finding]:
+    rollout = data.get("rollout", {})
+    places: list[tuple[KeyPath, t.Mapping[str, t.Any]]] = [(("rollout",), rollout)]
+    places += [(("rollout", "environments", name), one) for name, one in rollout.get("environments", {}).items()]
+    for at, one in places:
+        if one.get("strategy") == "blue_green" and "ingress" not in data:
+            yield (*at, "strategy"), "sides need an ingress in front of them; add ingress, or use recreate"
+    service = data.get("busy", {}).get("service")
+    if service is None:
+        return
+    if service not in data["services"]:
+        yield ("busy", "service"), unknown("service", service, data["services"], "Services")
+    elif data["services"][service]["lifecycle"] == "job":
+        yield ("busy", "service"), f"{show(service)} is a job, which cannot be asked; name a service that stays"
+    for kind in _FINDINGS:
+        if kind in data["busy"]:
+            yield from _FINDINGS[kind](("busy", kind), data["busy"][kind])
 
 
 def _parameter_findings(path: KeyPath, parameter: t.Mapping[str, t.Any]) -> t.Iterator[Finding]:
@@ -87,6 +107,9 @@ def _service_findings(
     path: KeyPath, service: t.Mapping[str, t.Any], parameters: t.Mapping[str, t.Any]
 ) -> t.Iterator[Finding]:
     yield from _gate_findings((*path, "gate"), service.get("gate", []), service["lifecycle"])
+    for key, lifecycle in (("timeout", "job"), ("irreversible", "job"), ("snapshot", "stateful")):
+        if key in service and service["lifecycle"] != lifecycle:
+            yield (*path, key), f"only a service of lifecycle {lifecycle} has one; remove the key"
     try:
         used = variables(service.get("url", ""))
     except VariableError as exc:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the fault tests of model_pull share."""
+"""What the fault tests share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.emorobcare.fleet.plugins.modules import model_pull
 from ansible_collections.emorobcare.fleet.tests.faults._crash import can_mount
 from ansible_collections.emorobcare.fleet.tests.faults._pulls import Result, Run, eagerness, small_chunks
+from ansible_collections.emorobcare.fleet.tests.faults._releases import Lab, base_image, docker
 from ansible_collections.emorobcare.fleet.tests.faults._server import FaultServer
+from ansible_collections.emorobcare.fleet.tests.faults._sides import Sides
+from ansible_collections.emorobcare.fleet.tests.faults.test_bases import make
 
 
 @pytest.fixture(name="direct")
@@ -74,3 +77,30 @@ def small_chunks_fixture(monkeypatch: pytest.MonkeyPatch) -> None:
 def eager_fixture(monkeypatch: pytest.MonkeyPatch) -> None:
     for setting in [*eagerness()]:
         monkeypatch.setattr(*setting)
+
+
+@pytest.fixture(name="base", scope="session")
+def base_fixture() -> str:
+    """An image with a Python and nothing else."""
+    return base_image()
+
+
+@pytest.fixture(name="lab")
+def lab_fixture(tmp_path: Path, base: str) -> t.Iterator[Lab]:
+    lab = Lab(tmp_path, base)
+    try:
+        yield lab
+    finally:
+        lab.remove()
+        assert not lab.containers()
+        assert not docker("network", "ls", "--quiet", "--filter", f"label=com.docker.compose.project={lab.stack}")
+
+
+@pytest.fixture(name="sides")
+def sides_fixture(tmp_path: Path, base: str) -> t.Iterator[Sides]:
+    lab = Sides(tmp_path, base, ingress=make("base-haproxy"))
+    try:
+        yield lab
+    finally:
+        lab.remove()
+        assert not lab.running()

@@ -50,14 +50,8 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._ingress_files im
 from ansible_collections.emorobcare.fleet.plugins.module_utils._ingress_runtime import IngressRuntime
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.tests.faults._load import Load
+from ansible_collections.emorobcare.fleet.tests.faults._releases import PYTHON, docker, free_port, wait_for
 from ansible_collections.emorobcare.fleet.tests.faults.test_bases import make
-from ansible_collections.emorobcare.fleet.tests.faults.test_stack_release import (
-    PYTHON,
-    base_fixture,  # noqa: F401 - a fixture, for the services
-    docker,
-    free_port,
-    wait_for,
-)
 
 SWITCHES = 20
 
