@@ -53,11 +53,13 @@ from ansible_collections.emorobcare.fleet.tests.faults._load import Load
 from ansible_collections.emorobcare.fleet.tests.faults.test_bases import make
 from ansible_collections.emorobcare.fleet.tests.faults.test_stack_release import (
     PYTHON,
-    base_fixture,  # noqa: F401 - a fixture, for the services
+    base_fixture,
     docker,
     free_port,
     wait_for,
 )
+
+__all__ = ["base_fixture"]  # the services' image: pytest finds it here
 
 SWITCHES = 20
 
