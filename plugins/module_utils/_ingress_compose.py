@@ -38,7 +38,7 @@ RUN = "/run/haproxy"
 SOCKET = "master.sock"
 
 _MEMORY = "256M"
-_LABELS = "org.emorobcare.fleet.lifecycle"
+_LIFECYCLE_LABEL = "org.emorobcare.fleet.lifecycle"
 
 
 def project_name(stack: str) -> str:
@@ -60,7 +60,7 @@ def ingress_compose(
         run_folder: that of its socket, which belongs to `USER`.
         networks: networks of colours that are there already and stay; adding one later makes a new container.
     """
-    labels = {STACK_LABEL: stack, _LABELS: SERVICE}
+    labels = {STACK_LABEL: stack, _LIFECYCLE_LABEL: SERVICE}
     external = {name: {"name": name, "external": True} for name in sorted(networks)}
     return {
         "name": project_name(stack),
@@ -75,13 +75,7 @@ def ingress_compose(
                 "security_opt": ["no-new-privileges:true"],
                 "restart": "unless-stopped",
                 "stop_signal": "SIGTERM",
-                "healthcheck": {
-                    "test": ["CMD", "wget", "-q", "-T", "2", "-O", "/dev/null", _HEALTH],
-                    "interval": "3s",
-                    "timeout": "3s",
-                    "retries": 3,
-                    "start_period": "10s",
-                },
+                "healthcheck": _HEALTH_CHECK,
                 "ports": _ports(ingress),
                 "volumes": [_mount(config_folder, FOLDER, read_only=True), _mount(run_folder, RUN)],
                 "tmpfs": ["/tmp:size=16m,mode=1777,noexec,nosuid,nodev"],
@@ -110,7 +104,13 @@ def check_argv(container: str, path: str) -> list[str]:
     return ["docker", "exec", "--", container, "haproxy", "-c", "-f", path]
 
 
-_HEALTH = f"http://127.0.0.1:{HEALTH_PORT}{HEALTH_PATH}"
+_HEALTH_CHECK = {
+    "test": ["CMD", "wget", "-q", "-T", "2", "-O", "/dev/null", f"http://127.0.0.1:{HEALTH_PORT}{HEALTH_PATH}"],
+    "interval": "3s",
+    "timeout": "3s",
+    "retries": 3,
+    "start_period": "10s",
+}
 
 
 def _ports(ingress: Ingress) -> list[dict[str, t.Any]]:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import pathlib
 import socketserver
 import threading
@@ -46,17 +45,19 @@ class Master:
         """What was asked, without what only looks."""
         return [command for command in self.asked if "show " not in command and "get " not in command]
 
-    @contextlib.contextmanager
-    def serving(self) -> t.Iterator[Master]:
+    def __enter__(self) -> Master:
         master = self
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
                 self.wfile.write(master.take(self.rfile.read().decode().strip()).encode())
 
-        with socketserver.ThreadingUnixStreamServer(str(self.folder / "master.sock"), Handler) as server:
-            thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-            thread.start()
-            yield self
-            server.shutdown()
-            thread.join()
+        self._server = socketserver.ThreadingUnixStreamServer(str(self.folder / "master.sock"), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()

@@ -67,7 +67,7 @@ def runtime_fixture(places: IngressPlaces, engine: Engine) -> IngressRuntime:
 
 @pytest.fixture(name="master")
 def master_fixture(places: IngressPlaces) -> t.Iterator[Master]:
-    with Master(pathlib.Path(places.run)).serving() as master:
+    with Master(pathlib.Path(places.run)) as master:
         master.answers |= {"@!19 show stat": KNOWS_BOTH, "@!8 show stat": KNOWS_BOTH}
         yield master
 
@@ -234,5 +234,5 @@ def test_the_path_of_the_socket_may_be_long(
     places = IngressPlaces(str(tmp_path / ("long" * 40)))
     install(places, OLD, None)
     monkeypatch.chdir(places.run)
-    with Master(pathlib.Path(".")).serving():
+    with Master(pathlib.Path(".")):
         assert IngressRuntime(places, "c", engine).live() == "blue"
