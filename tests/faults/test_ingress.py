@@ -53,8 +53,6 @@ from ansible_collections.emorobcare.fleet.tests.faults._load import Load
 from ansible_collections.emorobcare.fleet.tests.faults._releases import PYTHON, docker, free_port, wait_for
 from ansible_collections.emorobcare.fleet.tests.faults.test_bases import make
 
-__all__ = ["base_fixture"]  # the services' image: pytest finds it here
-
 SWITCHES = 20
 
 # Says its colour to requests, to connections that are upgraded, and to plain ones on port 9000.
