@@ -31,6 +31,8 @@ EVENTS = (
     "health_status",
 )
 
+_END_GRACE = 5.0  # seconds; where docker is a wrapper, what it started may hold the stream open
+
 
 @dataclass(frozen=True)
 class Event:
@@ -81,8 +83,9 @@ class Events:
     def __exit__(self, *_exc: object) -> None:
         if self._stream is not None:
             self._stream.stop()
-            self._thread.join()
-            self._stream.close()
+            self._thread.join(_END_GRACE)
+            if not self._thread.is_alive():
+                self._stream.close()
 
     def wait(self, seconds: float) -> bool:
         """Wait until something has happened since the last wait, or the time is over; return whether it has."""

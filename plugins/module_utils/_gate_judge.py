@@ -78,6 +78,21 @@ class LogView:
     final: bool = False
 
 
+_State = tuple[bool, str, bool]  # whether it is well, what to say of it, whether waiting cannot mend it
+
+
+def _well(answer: str) -> _State:
+    return True, answer, False
+
+
+def _unwell(answer: str) -> _State:
+    return False, answer, False
+
+
+def _fatal(answer: str) -> _State:
+    return False, answer, True
+
+
 def observe_container(
     gate: Gate,
     service: ServiceGate,
@@ -92,37 +107,40 @@ def observe_container(
         restarts_before: its restart count when the gate began.
         end: how its last life ended, where more is known than the container shows.
     """
-    wanted = service.container
     if end is None and not container.running:
         end = End(container.exit_code, container.oom_killed)
-
-    def seen(ok: bool, answer: str, fatal: bool = False) -> Observation:
-        return Observation(service.name, CONTAINER_CHECK, container.name, ok, answer, fatal)
-
+    borne = service.container.restarts
     climbed = container.restarts - restarts_before
-    if climbed > (gate.max_restarts if wanted.restarts is None else wanted.restarts):
+    if climbed > (gate.max_restarts if borne is None else borne):
         times = f"{climbed} time{'s' if climbed > 1 else ''}"
-        return seen(False, f"restarted {times}{f', the last time after {_exit(container, end)}' if end else ''}", True)
-    if container.over and end:
-        if service.ends and container.exit_code == wanted.exit_code:
-            return seen(True, f"ended with {_exit(container, end)}")
-        but = f", not {wanted.exit_code}," if service.ends and wanted.exit_code else ""
-        policy = container.policy or "no"
-        return seen(
-            False, f"ended with {_exit(container, end)}{but} and is not restarted (restart policy: {policy})", True
-        )
-    if service.ends:
-        what = "the job" if service.lifecycle == "job" else "it"
-        return seen(False, f"{what} has not ended: {container.status}")
-    if end and not container.running:
-        return seen(False, f"{container.status} (last {', '.join(_facts(container, end))})")
-    if wanted.health == "healthy" and not container.health:
-        return seen(False, "running, but it has no health check; give it one, or do not ask for health: healthy", True)
-    if container.health not in ("", "healthy") and wanted.health != "any":
+        state = _fatal(f"restarted {times}{f', the last time after {_exit(container, end)}' if end else ''}")
+    elif container.over and end:
+        state = _ended(service, container, end)
+    elif service.ends:
+        state = _unwell(f"{'the job' if service.lifecycle == 'job' else 'it'} has not ended: {container.status}")
+    elif end and not container.running:
+        state = _unwell(f"{container.status} (last {', '.join(_facts(container, end))})")
+    else:
+        state = _running(service.container.health, container, mask)
+    return Observation(service.name, CONTAINER_CHECK, container.name, *state)
+
+
+def _ended(service: ServiceGate, container: Container, end: End) -> _State:
+    wanted = service.container.exit_code
+    ended = f"ended with {_exit(container, end)}"
+    if service.ends and end.exit_code == wanted:
+        return _well(ended)
+    but = f", not {wanted}," if service.ends and wanted else ""
+    return _fatal(f"{ended}{but} and is not restarted (restart policy: {container.policy or 'no'})")
+
+
+def _running(health: str, container: Container, mask: Masker) -> _State:
+    if health == "healthy" and not container.health:
+        return _fatal("running, but it has no health check; give it one, or do not ask for health: healthy")
+    if container.health not in ("", "healthy") and health != "any":
         said = printable(mask(container.health_output))
-        said = f"; its health check said: {said}" if said else ""
-        return seen(False, f"running but {container.health}{said}")
-    return seen(True, f"running{' and healthy' if container.health == 'healthy' else ''}")
+        return _unwell(f"running but {container.health}{f'; its health check said: {said}' if said else ''}")
+    return _well(f"running{' and healthy' if container.health == 'healthy' else ''}")
 
 
 def no_container(service: ServiceGate) -> tuple[Observation, ...]:

@@ -121,7 +121,7 @@ def _service_findings(
 
 
 def _gate_findings(path: KeyPath, gate: t.Sequence[t.Mapping[str, t.Any]], lifecycle: str) -> t.Iterator[Finding]:
-    kinds = [next(iter(check)) for check in gate]
+    kinds = [kind for check in gate for kind in check]  # the schema lets each have one
     for index, kind in enumerate(kinds):
         at, settings = (*path, index, kind), gate[index][kind]
         if lifecycle == "job" and kind not in _OF_JOBS:
