@@ -180,10 +180,10 @@ class Lab:
     def arguments(self, options: dict[str, t.Any]) -> dict[str, t.Any]:
         return {"root": str(self.root / "fleet"), "secrets_root": str(self.root / "secrets"), **options}
 
-    def start(self, options: dict[str, t.Any]) -> subprocess.Popen[bytes]:
+    def start(self, options: dict[str, t.Any], program: str = RUN_MODULE, *arguments: str) -> subprocess.Popen[bytes]:
         """Run the module as a process of its own, which can be killed."""
         process = subprocess.Popen(
-            [sys.executable, "-c", RUN_MODULE],
+            [sys.executable, "-c", program, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import typing as t
 import urllib.request
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
     def do_GET(self):
-        late = MODE == "rots" and os.path.exists("/tmp/rot")
+        late = MODE == "rots" and os.path.exists("/shared/rot")
         if self.path == "/free":
             self.answer(json.dumps({"free": not os.path.exists("/shared/busy")}).encode())
         elif self.path == "/data":
@@ -152,3 +153,27 @@ class Sides(Lab):
     def rest(self) -> set[str]:
         """What is there, by name."""
         return set(self.running())
+
+
+# Runs the module, and kills it as soon as the journal says a step, before anything of it is done.
+KILLED = """
+import json, os, signal, sys
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.emorobcare.fleet.plugins.module_utils import _release_back as back
+from ansible_collections.emorobcare.fleet.plugins.modules.stack_release import main
+save, step = back.save_journal, sys.argv[1]
+def saved(places, journal):
+    written = save(places, journal)
+    if journal.phase == step:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return written
+back.save_journal = saved
+with patch_module_args(json.load(sys.stdin)):
+    main()
+"""
+
+
+def kill_when(sides: Sides, options: dict[str, t.Any], step: str) -> None:
+    """Deploy, and kill the module when it has entered a step."""
+    process = sides.start(options, KILLED, step)
+    assert process.wait() == -signal.SIGKILL, f"the run never came to step {step}"
