@@ -23,6 +23,11 @@ def test_packages_are_only_unpacked_and_written_to_standard_output() -> None:
     assert argv[-3:] == ["--", "trixie", "-"]
 
 
+def test_packages_of_another_architecture_are_asked_for_by_its_name() -> None:
+    assert "--architectures=armhf" in debian_argv(RECIPE, None, "armhf")
+    assert not [word for word in debian_argv(RECIPE) if word.startswith("--architectures")]
+
+
 def test_programs_run_in_the_tree_after_the_packages_were_recorded() -> None:
     hooks = [word for word in debian_argv(RECIPE) if word.startswith("--extract-hook=")]
     assert "status.d" in hooks[0]
