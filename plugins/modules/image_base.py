@@ -265,8 +265,8 @@ def run(module: AnsibleModule, engine: Engine) -> dict[str, t.Any]:
     """Look, plan, refuse what cannot work (in check mode too), carry out."""
     bases = [(base, parse_recipe(base["name"], base["recipe"])) for base in module.params["bases"]]
     targets = find_targets(engine, module.params["platforms"], engine_may_be_missing=module.check_mode)
-    orders = [(base, recipe, target) for base, recipe in bases for target in targets]
-    wanted = [Wanted(base["reference"], base["input"]).on(target) for base, _recipe, target in orders]
+    orders = [order for order in bases for _target in targets]
+    wanted = [Wanted(base["reference"], base["input"]).on(target) for base, _recipe in bases for target in targets]
     plan = make_plan(wanted, *look(engine, wanted, engine_may_be_missing=module.check_mode))
     if plan.foreign:
         plan = plan.without(emulation_faults(plan.foreign, module.tmpdir))
@@ -275,13 +275,13 @@ def run(module: AnsibleModule, engine: Engine) -> dict[str, t.Any]:
     if module.params["offline"]:
         refuse_network(plan, module.params["mirror"])
     tools = missing_tools(plan)
-    reports = [report(base, step) for (base, _recipe, _target), step in zip(orders, plan.steps)]
+    reports = [report(base, step) for (base, _recipe), step in zip(orders, plan.steps)]
     if not module.check_mode:
         if tools:
             raise ImageImportError(
                 f"there is no {', '.join(tools)} command on this host; install the package of that name"
             )
-        for step, (_base, recipe, _target), told in zip(plan.steps, orders, reports):
+        for step, (_base, recipe), told in zip(plan.steps, orders, reports):
             if step.make:
                 told.update(make(module, engine, step, recipe))
         prune_versions(engine, plan, module.params["keep"])
