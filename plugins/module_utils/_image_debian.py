@@ -105,6 +105,11 @@ def explain_debian_failure(output: str, suite: str, mirror: str | None, tmpdir: 
             f"{where} has no suite {suite}; correct the recipe's suite, or mirror",
         ),
         (
+            r"Mirror sync in progress|Hash Sum mismatch",
+            f"{where} is being updated, and its parts do not fit together; run again later, or set mirror to another "
+            "archive",
+        ),
+        (
             r"NO_PUBKEY|public key is not available|invalid signature|is not signed|keyring .*does not exist",
             f"the signature of suite {suite} at {where} cannot be checked; install the package debian-archive-keyring "
             "in a version that knows this suite",

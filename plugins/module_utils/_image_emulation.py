@@ -28,8 +28,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_process im
 _PROGRAM = "program"
 _PLACE = 0x400000  # in memory; a multiple of every processor's page size
 _INSTALL = (
-    "Install the Debian packages qemu-user-static and binfmt-support on it, on Debian 13 qemu-user-binfmt, "
-    "and run again"
+    "Install the Debian packages qemu-user-static and binfmt-support (on Debian 13 qemu-user-binfmt) and run again"
 )
 
 

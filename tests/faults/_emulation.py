@@ -2,12 +2,13 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""An emulator for arm64 programs, for as long as a test needs it, without installing anything."""
+"""An emulator for programs of ARM, for as long as a test needs it, without installing anything."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import tempfile
 import typing as t
@@ -19,32 +20,44 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_emulation 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_platform import parse_platforms
 
 ROOT = Path(__file__).resolve().parents[2]
-# Packages that may carry it, and what it is called in there. All are static, so that they need nothing of a container.
+# Packages that may carry them. All are static, so that they need nothing of a container.
 PACKAGES = ("qemu-user-static", "qemu-user")
-PROGRAMS = ("usr/bin/qemu-aarch64-static", "usr/bin/qemu-aarch64")
-ARM64 = "linux/arm64"
-
-# The beginning of an ELF file for arm64, and which bits of it count: https://docs.kernel.org/admin-guide/binfmt-misc.html
-_HANDLER = "fleet-test-aarch64"
-_MAGIC = "7f454c460201010000000000000000000200b700"
-_MASK = "ffffffffffffff00fffffffffffffffffeffffff"
+ARM64, ARM_V7 = "linux/arm64", "linux/arm/v7"
 
 
-def arm64_fault() -> str:
-    """Return why this machine does not run arm64 programs; an empty string if it does."""
+class Emulator(t.NamedTuple):
+    """What qemu calls the machine, and by which bits the kernel knows its programs: how their ELF header begins.
+
+    https://docs.kernel.org/admin-guide/binfmt-misc.html
+    """
+
+    machine: str
+    magic: str
+    mask: str
+
+
+EMULATORS = {
+    ARM64: Emulator("aarch64", "7f454c460201010000000000000000000200b700", "ffffffffffffff00fffffffffffffffffeffffff"),
+    ARM_V7: Emulator("arm", "7f454c4601010100000000000000000002002800", "ffffffffffffff00fffffffffffffffffeffffff"),
+}
+
+
+def fault_of(platform: str) -> str:
+    """Return why this machine does not run a platform's programs; an empty string if it does."""
     with tempfile.TemporaryDirectory() as folder:
-        return emulation_faults(parse_platforms([ARM64]), folder).get(ARM64, "")
+        return emulation_faults(parse_platforms([platform]), folder).get(platform, "")
 
 
 @contextlib.contextmanager
-def arm64_emulated() -> t.Iterator[None]:
-    """Let this machine run arm64 programs, in containers too, and take that away again; skip where it cannot be."""
-    if not arm64_fault():
+def emulated(platform: str) -> t.Iterator[None]:
+    """Let this machine run a platform's programs, in containers too, and take that away again; skip where it cannot."""
+    if not fault_of(platform):
         yield
         return
     if os.geteuid() != 0:
-        pytest.skip("needs root to register an emulator, or a machine that has one for arm64")
-    program = _emulator()
+        pytest.skip(f"needs root to register an emulator, or a machine that has one for {platform}")
+    emulator = EMULATORS[platform]
+    program = _program(emulator)
     with tempfile.TemporaryDirectory() as folder:
         # A mount of our own: where the system has one too it is the same file system, and stays.
         mounted = subprocess.run(
@@ -53,40 +66,41 @@ def arm64_emulated() -> t.Iterator[None]:
         if mounted.returncode != 0:
             pytest.skip(f"this kernel takes no emulators (binfmt_misc): {mounted.stderr.strip()}")
         try:
-            with _registered(Path(folder), program):
-                assert arm64_fault() == ""
+            with _registered(Path(folder), emulator, program):
+                assert fault_of(platform) == ""
                 yield
         finally:
             subprocess.run(["umount", folder], check=True)
 
 
 @contextlib.contextmanager
-def _registered(binfmt: Path, program: Path) -> t.Iterator[None]:
+def _registered(binfmt: Path, emulator: Emulator, program: Path) -> t.Iterator[None]:
     """Tell the kernel of the emulator; flag F opens it now, so that containers need not hold it."""
-    magic, mask = ("".join(f"\\x{byte:02x}" for byte in bytes.fromhex(text)) for text in (_MAGIC, _MASK))
-    (binfmt / "register").write_text(f":{_HANDLER}:M::{magic}:{mask}:{program}:F", encoding="ascii")
+    handler = f"fleet-test-{emulator.machine}"
+    magic, mask = (re.sub("..", r"\\x\g<0>", digits) for digits in (emulator.magic, emulator.mask))
+    (binfmt / "register").write_text(f":{handler}:M::{magic}:{mask}:{program}:F", encoding="ascii")
     try:
         yield
     finally:
-        (binfmt / _HANDLER).write_text("-1", encoding="ascii")
+        (binfmt / handler).write_text("-1", encoding="ascii")
 
 
-def _emulator() -> Path:
-    """Return the emulator, out of a package that is fetched once and only unpacked."""
-    emulator = ROOT / ".cache" / "qemu" / "qemu-aarch64"
-    emulator.parent.mkdir(parents=True, exist_ok=True)
+def _program(emulator: Emulator) -> Path:
+    """Return the emulator's program, out of a package that is fetched once and only unpacked."""
+    program = ROOT / ".cache" / "qemu" / f"qemu-{emulator.machine}"
+    program.parent.mkdir(parents=True, exist_ok=True)
     said = ""
     for package in PACKAGES:
-        if emulator.is_file():
+        if program.is_file():
             break
-        with tempfile.TemporaryDirectory(dir=emulator.parent) as folder:
-            said = _take_out(package, Path(folder), emulator) or said
-    if not emulator.is_file():
-        pytest.skip(f"no emulator for arm64 in the packages {', '.join(PACKAGES)}: {said}")
-    return emulator
+        with tempfile.TemporaryDirectory(dir=program.parent) as folder:
+            said = _take_out(package, Path(folder), program) or said
+    if not program.is_file():
+        pytest.skip(f"no {program.name} in the packages {', '.join(PACKAGES)}: {said}")
+    return program
 
 
-def _take_out(package: str, folder: Path, emulator: Path) -> str:
+def _take_out(package: str, folder: Path, program: Path) -> str:
     """Put a package's emulator into its place, if there is one in it; return what apt said if it has no package."""
     argv = ["apt-get", "download", package]
     fetched = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
@@ -94,8 +108,8 @@ def _take_out(package: str, folder: Path, emulator: Path) -> str:
     if fetched.returncode != 0 or not archives:
         return fetched.stderr.strip()
     subprocess.run(["dpkg-deb", "--extract", archives[0], folder], check=True)
-    for program in PROGRAMS:
-        if (folder / program).is_file():
-            (folder / program).rename(emulator)
+    for found in (folder / "usr" / "bin" / f"{program.name}{static}" for static in ("-static", "")):
+        if found.is_file():
+            found.rename(program)
             break
     return ""

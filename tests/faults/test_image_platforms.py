@@ -23,7 +23,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_settle imp
 from ansible_collections.emorobcare.fleet.plugins.modules import image_base, image_build
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._image_context import read_context, write_archive
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._image_input import context_files, image_input
-from ansible_collections.emorobcare.fleet.tests.faults._emulation import ARM64, ROOT, arm64_emulated, arm64_fault
+from ansible_collections.emorobcare.fleet.tests.faults._emulation import ARM64, ARM_V7, ROOT, emulated, fault_of
 from ansible_collections.emorobcare.fleet.tests.faults._images import docker, run_module
 
 ANSIBLE = Path(sys.executable).with_name("ansible-playbook")
@@ -69,7 +69,7 @@ def own_fixture() -> str:
 
 @pytest.fixture(name="emulated")
 def emulated_fixture(own: str) -> t.Iterator[None]:
-    with arm64_emulated():
+    with emulated(ARM64):
         yield
 
 
@@ -103,6 +103,8 @@ def build(image: dict[str, t.Any], platforms: list[str]) -> dict[str, t.Any]:
 
 def make(platforms: list[str]) -> dict[str, t.Any]:
     result = run_module(image_base, bases=[BASE], platforms=platforms)
+    if "is being updated" in result.get("msg", ""):  # archives get their architectures one after the other
+        pytest.skip(result["msg"])
     assert "bases" in result, result
     return result
 
@@ -111,26 +113,36 @@ def run(image: str, *command: str) -> list[str]:
     return docker("run", "--rm", "--network=none", image, *command)
 
 
-def platform_of(image: str) -> list[str]:
-    return docker("image", "inspect", "--format", "{{.Os}}/{{.Architecture}}", image)
+def platform_of(image: str) -> str:
+    return Engine().inspect([image])[image].platform
 
 
-@pytest.mark.usefixtures("emulated")
-def test_images_for_another_processor_run_and_are_not_built_again(own: str, image: dict[str, t.Any]) -> None:
-    bases, images = make([own, ARM64]), build(image, [own, ARM64])
-    foreign = f"{image['reference']}-arm64"
-    assert [one["reference"] for one in images["images"]] == [image["reference"], foreign]
-    assert [platform_of(one["reference"]) for one in images["images"]] == [[own], [ARM64]]
-    assert run(foreign, "uname", "-m") == ["aarch64"]
-    assert run(foreign, "cat", "/machine", "/built-on") == ["aarch64", "aarch64"]
-    machine = os.uname().machine
-    assert run(image["reference"], "cat", "/machine", "/built-on") == [machine, machine]
+MACHINES = [
+    pytest.param(ARM64, "-arm64", "aarch64", id="arm64"),
+    pytest.param(ARM_V7, "-arm-v7", "armv7l", id="arm/v7"),
+]
+
+
+@pytest.mark.parametrize(("platform", "suffix", "machine"), MACHINES)
+def test_images_for_another_processor_run_and_are_not_built_again(
+    own: str, image: dict[str, t.Any], platform: str, suffix: str, machine: str
+) -> None:
+    with emulated(platform):
+        bases, images = make([own, platform]), build(image, [own, platform])
+        foreign = f"{image['reference']}{suffix}"
+        assert [one["reference"] for one in images["images"]] == [image["reference"], foreign]
+        assert [platform_of(one["reference"]) for one in images["images"]] == [own, platform]
+        assert run(foreign, "uname", "-m") == [machine]
+        assert run(foreign, "cat", "/machine", "/built-on") == [machine, machine]
+        assert run(image["reference"], "cat", "/machine", "/built-on") == [os.uname().machine] * 2
+    # What is there needs no emulator.
     for key, first, second in (
-        ("bases", bases, make([own, ARM64])),
-        ("images", images, build(image, [own, ARM64])),
+        ("bases", bases, make([own, platform])),
+        ("images", images, build(image, [own, platform])),
     ):
         assert [one["id"] for one in second[key]] == [one["id"] for one in first[key]]
         assert not second["changed"], second
+        assert not any(one["skipped"] for one in second[key])
 
 
 @pytest.mark.usefixtures("emulated")
@@ -166,7 +178,7 @@ def test_an_image_for_another_processor_has_the_same_id_twice(image: dict[str, t
     try:
         assert (len(clocks), len(settled)) == (2, 1)
         (one,) = settled
-        assert platform_of(one) == [ARM64]
+        assert platform_of(one) == ARM64
     finally:
         docker("image", "rm", *clocks, *settled)
 
@@ -206,7 +218,7 @@ def play(folder: Path, image: dict[str, t.Any], platforms: list[str], *options: 
 def test_without_an_emulator_a_platform_is_skipped_aloud_and_the_rest_is_made(
     own: str, image: dict[str, t.Any], tmp_path: Path, options: list[str]
 ) -> None:
-    if not arm64_fault():
+    if not fault_of(ARM64):
         pytest.skip("this machine runs arm64 programs, so that nothing is skipped")
     told, said = play(tmp_path, image, [own, ARM64], *options)
     for native, foreign in (told["bases"]["bases"], told["images"]["images"]):
@@ -223,12 +235,3 @@ def test_without_an_emulator_a_platform_is_skipped_aloud_and_the_rest_is_made(
         assert not second["bases"]["changed"]
         assert not second["images"]["changed"]
         assert "linux/arm64 is skipped" in said
-
-
-def test_images_that_are_there_need_no_emulator(own: str, image: dict[str, t.Any]) -> None:
-    with arm64_emulated():
-        make([own, ARM64])
-        build(image, [own, ARM64])
-    bases, images = make([own, ARM64]), build(image, [own, ARM64])
-    assert not bases["changed"]
-    assert [(one["skipped"], one["reason"]) for one in images["images"]] == [(False, ""), (False, "")]

@@ -99,6 +99,12 @@ FAILURES = [
         id="a full disk breaks signatures too",
     ),
     pytest.param(
+        "E: Failed to fetch http://archive.example/debian/dists/trixie-updates/main/binary-armhf/Packages.xz  "
+        "File has unexpected size (720 != 1108). Mirror sync in progress? [IP: 203.0.113.80 80]\n",
+        "the-mirror is being updated, and its parts do not fit together; run again later",
+        id="an archive in the middle of an update",
+    ),
+    pytest.param(
         "  The following signatures couldn't be verified because the public key is not available: NO_PUBKEY 6ED0E7B8\n",
         "install the package debian-archive-keyring in a version that knows this suite",
         id="unknown key",
