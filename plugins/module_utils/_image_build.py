@@ -21,11 +21,15 @@ STACK_LABEL = "org.emorobcare.fleet.stack"
 
 # The last lines of a failed step are where programs say why.
 _TAIL = 25
+_STEP_WIDTH = 120  # characters of a step that are shown
 
 _STEP = re.compile(r"^#(\d+) (\[.+\].*)$")
 _FAILED = re.compile(r"^#(\d+) ERROR: (.*)$")
 _OUTPUT = re.compile(r"^#(\d+) \d+\.\d+ (.*)$")
 _FINAL = re.compile(r"^(?:ERROR: )?failed to (?:build|solve): (.*)$|^ERROR: (.*)$")
+_COMMAND = re.compile(
+    r'^(?:executor failed running \[.*\]|process ".*" did not complete successfully): (?=exit code)', re.S
+)
 _NOISE = re.compile(
     r"^(?:rpc error: code = \w+ desc = |failed to solve with frontend [\w.]+: |failed to create LLB definition: )"
 )
@@ -115,9 +119,16 @@ class Failure:
     advice: str
 
     def __str__(self) -> str:
-        where = f"step {self.step} failed: {self.error}" if self.step else self.error
+        # A step and the command that ran for it say the same, at length.
+        error = _COMMAND.sub("", self.error) if self.step else self.error
+        where = f"step {_shortened(self.step)} failed: {error}" if self.step else error
         said = "\nThe last lines of its output:\n" + "\n".join(f"  {line}" for line in self.lines) if self.lines else ""
         return f"{where}{'. ' + self.advice if self.advice else ''}{said}"
+
+
+def _shortened(step: str) -> str:
+    flat = " ".join(step.split())
+    return flat if len(flat) <= _STEP_WIDTH else f"{flat[: _STEP_WIDTH - 1]}…"
 
 
 def read_failure(output: str, offline: bool = False) -> Failure:

@@ -19,6 +19,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 import typing as t
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_build import ImageBuildError, read_failure
@@ -29,15 +30,17 @@ CACHE = "fleet-packages"
 
 _NEW = ".new-"
 _BUILD_BASE = re.compile(r"BASE_\w+_BUILD")
-_MOUNTS = f"--mount=type=bind,target=/kept --mount=type=cache,id={CACHE},target=/cache,sharing=locked"
+_MOUNTS = f"--mount=type=bind,target=/kept --mount=type=cache,id={CACHE},target=/cache"
 _FILL = """\
 FROM {image} AS cache
+ARG MOMENT
 RUN {mounts} cp -Ru /kept/. /cache/ && mkdir /out
 FROM scratch
 COPY --from=cache /out/ /
 """
 _TAKE = """\
 FROM {image} AS cache
+ARG MOMENT
 RUN {mounts} mkdir /out && cd /cache && find . -type f | while read -r file; do \
 [ -e "/kept/$file" ] || {{ mkdir -p "/out/${{file%/*}}" && cp "$file" "/out/$file"; }} || exit 1; done
 FROM scratch
@@ -98,7 +101,8 @@ def _beside(directory: str) -> t.Iterator[str]:
 
 
 def _build(dockerfile: str, context: str, output: str, platform: str | None) -> None:
-    argv = ["docker", "build", "--progress=plain", "--network=none", "--no-cache"]
+    # Not --no-cache: with it, BuildKit of engine 20.10 gives the step an empty cache to mount.
+    argv = ["docker", "build", "--progress=plain", "--network=none", f"--build-arg=MOMENT={time.time_ns()}"]
     argv += [f"--platform={platform}"] if platform else []
     argv += [f"--output=type=local,dest={output}", "--file=-", context]
     process = start(argv, engine_environment(os.environ), stdin=subprocess.PIPE, stderr=subprocess.STDOUT)

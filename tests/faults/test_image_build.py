@@ -229,27 +229,31 @@ def test_an_offline_build_has_no_network_and_says_what_it_misses(service: Servic
     assert "cache_directory" in message
 
 
-CACHED = "RUN --mount=type=cache,id=fleet-packages,target=/packages,sharing=locked "
+CACHED = "RUN --mount=type=cache,id=fleet-packages,target=/packages "
 
 
 def test_packages_of_one_builder_serve_another_one_without_a_network(service: Service, tmp_path: Path) -> None:
     kept = tmp_path / "cache" / "packages" / service.name
     fetched = f"mkdir -p /packages/{service.name}/wheels && cat /text >/packages/{service.name}/wheels/one.whl"
     emptied = f"{CACHED} rm -r /packages/{service.name}"
+    run = uuid.uuid4().hex  # a step that was run before is not run again
     options = {"cache_directory": str(tmp_path / "cache")}
     try:
-        service.write("a package\n", f"{CACHED} {fetched}")
-        service.build(options=options)
-        assert (kept / "wheels" / "one.whl").read_text() == "a package\n"
-        service.write("gone\n", emptied)
+        service.write(f"{run}\n", f"{CACHED} {fetched}")
+        result = service.build(options=options)
+        assert result.get("changed"), result
+        assert (kept / "wheels" / "one.whl").read_text() == f"{run}\n"
+        service.write(f"{run} is gone\n", emptied)
         service.build()
-        service.write("offline\n", f"{CACHED} cat /packages/{service.name}/wheels/one.whl /packages/{service.name}/two")
+        service.write(
+            f"{run} is back\n", f"{CACHED} cat /packages/{service.name}/wheels/one.whl /packages/{service.name}/two"
+        )
         (kept / "two").write_text("brought by hand\n")
         result = service.build(options={**options, "offline": True})
         assert result.get("changed"), result
         assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["packages"]
     finally:
-        service.write("gone again\n", emptied)
+        service.write(f"{run} is gone again\n", emptied)
         service.build()
 
 

@@ -48,3 +48,22 @@ def test_a_stack_is_built_passes_the_rules_and_its_gate_and_comes_to_rest(stack:
         assert "up already, nothing changed" in again
     finally:
         play("playbooks/down.yml", stack, port, "fleet_data=true")
+
+
+def built(stack: str) -> dict[str, str]:
+    """Return the id of each image of a stack, by its reference."""
+    argv = ["docker", "image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}", f"{stack}/*"]
+    lines = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
+    return {reference: id_ for reference, _space, id_ in (line.partition(" ") for line in lines)}
+
+
+def test_a_stack_is_built_again_without_a_network_and_comes_out_the_same() -> None:
+    play("playbooks/build.yml", "vitalyst", 0)
+    online = built("vitalyst")
+    subprocess.run(["docker", "image", "rm", *online], capture_output=True, check=True)
+    try:
+        play("playbooks/build.yml", "vitalyst", 0, "image_build_offline=true")
+        assert built("vitalyst") == online
+        assert len(online) == 3
+    finally:
+        subprocess.run(["docker", "image", "rm", *online], capture_output=True, check=False)

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Start Redis with the password of REDIS_PASSWORD_FILE.
 set -eu
 umask 077

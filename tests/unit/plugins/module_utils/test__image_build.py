@@ -205,3 +205,19 @@ def test_what_an_offline_build_misses_is_told_from_other_faults(said: str) -> No
     output = f"#5 [1/1] RUN fetch\n#5 0.1 {said}\n#5 ERROR: exit code: 1\n"
     assert "has no network" in read_failure(output, offline=True).advice
     assert "has no network" not in read_failure(output).advice
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "executor failed running [/bin/sh -c {}]: exit code: 3",
+        'process "/bin/sh -c {}" did not complete successfully: exit code: 3',
+    ],
+)
+def test_a_long_step_is_named_once_and_shortened(said: str) -> None:
+    command = "make " + "  and-more " * 30
+    failure = read_failure(f"#5 [1/1] RUN {command}\n#5 0.1 no\n#5 ERROR: {said.format(command)}\n")
+    first = str(failure).splitlines()[0]
+    assert first.startswith("step [1/1] RUN make and-more and-more")
+    assert first.endswith("… failed: exit code: 3")
+    assert len(first) < 160
