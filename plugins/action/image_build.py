@@ -90,9 +90,9 @@ class ActionModule(ActionBase):
 
 
 def _read_contexts(images: list[Result], foreseen: list[Result]) -> Contexts:
-    """Return the files of the contexts of those images that must be built, by the image's place in the request."""
-    return {
-        index: read_context(image)
-        for index, (image, seen) in enumerate(zip(images, foreseen, strict=True))
-        if seen["built"]
-    }
+    """Return the files of the contexts of those images that must be built, by the image's place in the request.
+
+    What is foreseen has an entry for each platform, and all platforms of an image are built from the same context.
+    """
+    to_build = {seen["service"] for seen in foreseen if seen["built"]}
+    return {index: read_context(image) for index, image in enumerate(images) if image["service"] in to_build}

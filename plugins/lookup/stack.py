@@ -107,6 +107,12 @@ _raw:
         args:
           description: All build arguments, those that name bases included.
           type: dict
+        base_args:
+          description:
+            - Names of the arguments whose value is the reference of one of RV(_raw[].bases).
+            - None with O(base_source=registry).
+          type: list
+          elements: str
         max_size:
           description: Largest size in bytes, or null.
           type: int

@@ -22,7 +22,8 @@ import time
 import typing as t
 from dataclasses import dataclass
 
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_platform import Platform, machine_architecture
+
 _BUFFER = 2**20
 _LOADED = re.compile(r"^Loaded image(?: ID)?: (sha256:[0-9a-f]{64})$", re.MULTILINE)
 
@@ -47,22 +48,28 @@ def read_layer(path: str) -> Layer:
 
 
 def image_config(
-    layer: Layer, step: str, made: int, labels: t.Mapping[str, str], environment: t.Mapping[str, str]
+    layer: Layer,
+    step: str,
+    made: int,
+    labels: t.Mapping[str, str],
+    environment: t.Mapping[str, str],
+    foreign: Platform | None = None,
 ) -> bytes:
     """Return the configuration of an image of one layer, in canonical JSON.
 
     :param step: what made the layer, for the image's history.
     :param made: when, in seconds since the epoch.
+    :param foreign: the platform that the layer's programs are for, if it is not this machine's.
     """
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(made))
-    machine = platform.machine()
     config = {
-        "architecture": _ARCHITECTURES.get(machine, machine),
+        "architecture": foreign.architecture if foreign else machine_architecture(platform.machine()),
         "config": {"Env": [f"{name}={value}" for name, value in environment.items()], "Labels": dict(labels)},
         "created": created,
         "history": [{"created": created, "created_by": step}],
         "os": "linux",
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer.digest}"]},
+        **({"variant": foreign.variant} if foreign and foreign.variant else {}),
     }
     return json.dumps(config, sort_keys=True, separators=(",", ":")).encode()
 

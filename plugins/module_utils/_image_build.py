@@ -77,10 +77,12 @@ def build_argv(build: Build, secrets: t.Iterable[Secret], labels: t.Mapping[str,
     There is no tag: the image gets its reference only once it was looked at. `docker build` with BuildKit is the
     same thing as `docker buildx build` with the engine's own builder, and needs no plugin before Docker 23.
     """
+    target = build.wanted.target
     return [
         "docker",
         "build",
         "--progress=plain",
+        *([f"--platform={target.name}"] if target.foreign else []),
         f"--iidfile={id_file}",
         f"--file={build.dockerfile}",
         *(["--network=none"] if build.offline else []),

@@ -104,5 +104,10 @@ def _checked(engine: Engine, build: Build, image_id: str) -> Image:
             f"{build.wanted.reference}: the built image's label {INPUT_LABEL} is {image.input!r} and not the input "
             f"{build.wanted.input}; take LABEL {INPUT_LABEL} out of the Dockerfile"
         )
+    if not build.wanted.fits(image):
+        raise ImageBuildError(
+            f"{build.wanted.reference}: the built image is for {image.platform} and not {build.wanted.target.name}; "
+            "take --platform out of the Dockerfile's last FROM, or build from a base that exists for that platform"
+        )
     assert_size(build.wanted, image, engine.layers(image_id))
     return image

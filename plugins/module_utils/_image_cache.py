@@ -53,26 +53,27 @@ def build_base(args: t.Iterable[t.Mapping[str, str]]) -> str | None:
     return next((value for one in args for name, value in sorted(one.items()) if _BUILD_BASE.fullmatch(name)), None)
 
 
-def fill(image: str, directory: str) -> None:
+def fill(image: str, directory: str, platform: str | None = None) -> None:
     """Give the builder's cache the packages of a directory.
 
     :param image: one with a shell, cp and find.
+    :param platform: what the image is for, if that is not the engine's own.
     :raises ImageBuildError: it cannot be done.
     """
     kept = _kept(directory)
     if os.listdir(kept):
         with _beside(directory) as output:
-            _build(_FILL.format(image=image, mounts=_MOUNTS), kept, output)
+            _build(_FILL.format(image=image, mounts=_MOUNTS), kept, output, platform)
 
 
-def take(image: str, directory: str) -> None:
+def take(image: str, directory: str, platform: str | None = None) -> None:
     """Give a directory the packages of the builder's cache; each appears whole or not at all.
 
     :raises ImageBuildError: it cannot be done.
     """
     kept = _kept(directory)
     with _beside(directory) as output:
-        _build(_TAKE.format(image=image, mounts=_MOUNTS), kept, output)
+        _build(_TAKE.format(image=image, mounts=_MOUNTS), kept, output, platform)
         for folder, _folders, files in os.walk(output):
             place = os.path.normpath(os.path.join(kept, os.path.relpath(folder, output)))
             os.makedirs(place, exist_ok=True)
@@ -99,9 +100,10 @@ def _beside(directory: str) -> t.Iterator[str]:
         yield folder
 
 
-def _build(dockerfile: str, context: str, output: str) -> None:
+def _build(dockerfile: str, context: str, output: str, platform: str | None) -> None:
     # Not --no-cache: with it, BuildKit of engine 20.10 gives the step an empty cache to mount.
     argv = ["docker", "build", "--progress=plain", "--network=none", f"--build-arg=MOMENT={time.time_ns()}"]
+    argv += [f"--platform={platform}"] if platform else []
     argv += [f"--output=type=local,dest={output}", "--file=-", context]
     process = start(argv, engine_environment(os.environ), stdin=subprocess.PIPE, stderr=subprocess.STDOUT)
     said, _nothing = process.communicate(dockerfile.encode())

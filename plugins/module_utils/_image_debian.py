@@ -32,11 +32,13 @@ _PASSED = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 _TAIL = 12
 
 
-def debian_argv(recipe: Recipe, mirror: str | None = None) -> list[str]:
+def debian_argv(recipe: Recipe, mirror: str | None = None, architecture: str | None = None) -> list[str]:
     """Return the command that writes the packages' archive to its standard output.
 
     :param mirror: an archive's URL, or lines of a sources.list. None takes mmdebstrap's own default, which for a
         stable suite has its updates and its security archive too.
+    :param architecture: Debian's name of it, if it is not this machine's. The variant `extract` runs nothing of the
+        tree, so mmdebstrap does not ask whether it could; that is for whoever has programs in the recipe.
     """
     programs = [f'--extract-hook=chroot "$1" {shlex.join(command)}' for command in recipe.run]
     mirrors = [line.strip() for line in (mirror or "").splitlines() if line.strip()]
@@ -44,6 +46,7 @@ def debian_argv(recipe: Recipe, mirror: str | None = None) -> list[str]:
         "mmdebstrap",
         "--variant=extract",
         "--format=tar",
+        *([f"--architectures={architecture}"] if architecture else []),
         f"--include={','.join(recipe.packages)}",
         f"--extract-hook={_RECORD_PACKAGES}",
         *programs,
@@ -100,6 +103,11 @@ def explain_debian_failure(output: str, suite: str, mirror: str | None, tmpdir: 
         (
             r"does not have a Release file|404 +Not Found|did not find any indices",
             f"{where} has no suite {suite}; correct the recipe's suite, or mirror",
+        ),
+        (
+            r"Mirror sync in progress|Hash Sum mismatch",
+            f"{where} is being updated, and its parts do not fit together; run again later, or set mirror to another "
+            "archive",
         ),
         (
             r"NO_PUBKEY|public key is not available|invalid signature|is not signed|keyring .*does not exist",

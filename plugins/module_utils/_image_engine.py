@@ -15,6 +15,7 @@ import re
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_platform import platform_name
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_process import start
 
 INPUT_LABEL = "org.emorobcare.fleet.input"
@@ -45,13 +46,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class Image:
-    """An image that the engine has. Size in bytes, as the engine reports it; tagged in seconds since the epoch."""
+    """An image that the engine has. Size in bytes, as the engine reports it; tagged in seconds since the epoch.
+
+    The platform is what the image says it is for, as Docker writes it: linux/arm64.
+    """
 
     id: str
     size: int
     references: tuple[str, ...]
     labels: t.Mapping[str, str]
     tagged: float
+    platform: str = ""
 
     @property
     def input(self) -> str | None:
@@ -101,6 +106,11 @@ class Engine:
 
     def __init__(self, run: Run = run_command) -> None:
         self._run = run
+
+    def platform(self) -> str:
+        """Return the engine's own platform, such as linux/amd64."""
+        answer = self._checked(["docker", "version", "--format", "{{.Server.Os}}/{{.Server.Arch}}"])
+        return platform_name(*answer.output.strip().partition("/")[::2])
 
     def inspect(self, references: t.Sequence[str]) -> dict[str, Image]:
         """Return those of the images that exist, by the reference they were asked for with. One command for all."""
@@ -189,6 +199,7 @@ def _read_image(raw: dict[str, t.Any]) -> Image:
         references=tuple(raw.get("RepoTags") or ()),
         labels=dict((raw.get("Config") or {}).get("Labels") or {}),
         tagged=tagged if tagged > 0 else _seconds(raw.get("Created") or ""),
+        platform=platform_name(raw.get("Os") or "", raw.get("Architecture") or "", raw.get("Variant") or ""),
     )
 
 

@@ -32,6 +32,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_debian imp
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import Engine
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_load import load_image
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_platform import Platform
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_process import start
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_recipe import Recipe
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_scratch import scratch_directory
@@ -50,13 +51,14 @@ class ImageImportError(Exception):
 
 @dataclass(frozen=True)
 class Order:
-    """What to make, under which reference, with which labels."""
+    """What to make, under which reference, with which labels; for which platform, if it is not this machine's."""
 
     reference: str
     recipe: Recipe
     labels: t.Mapping[str, str]
     mirror: str | None
     work_directory: str
+    foreign: Platform | None = None
 
 
 def import_base(engine: Engine, order: Order) -> None:
@@ -103,7 +105,7 @@ def _make_layer(order: Order, scratch: str, log: t.IO[bytes]) -> Layer:
 @contextlib.contextmanager
 def _debian(order: Order, scratch: str, log: t.IO[bytes]) -> t.Iterator[subprocess.Popen[bytes]]:
     """Give a running mmdebstrap, and end it: first its pipe, lest its children wait for someone to read."""
-    argv = debian_argv(order.recipe, order.mirror)
+    argv = debian_argv(order.recipe, order.mirror, order.foreign.debian if order.foreign else None)
     with start(argv, debian_environment(os.environ, scratch), stderr=log) as debian:
         try:
             yield debian
@@ -120,7 +122,7 @@ def _debian(order: Order, scratch: str, log: t.IO[bytes]) -> t.Iterator[subproce
 def _load(order: Order, layer: Layer) -> str:
     """Give the image to the engine; return its id."""
     step = f"{order.reference} of Debian {order.recipe.suite}"
-    config = image_config(layer, step, SOURCE_DATE_EPOCH, order.labels, order.recipe.environment)
+    config = image_config(layer, step, SOURCE_DATE_EPOCH, order.labels, order.recipe.environment, order.foreign)
     try:
         return load_image([layer], config)
     except FileNotFoundError as exc:

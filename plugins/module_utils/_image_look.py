@@ -8,12 +8,38 @@
 
 from __future__ import annotations
 
+import platform
 import typing as t
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import Engine, Image, NoEngineError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_plan import Plan, Wanted, prune
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_platform import (
+    Target,
+    machine_architecture,
+    make_targets,
+    parse_platforms,
+    platform_name,
+)
 
 Found = tuple[dict[str, Image], dict[str, tuple[Image, ...]]]
+
+
+def find_targets(engine: Engine, names: t.Sequence[str], engine_may_be_missing: bool) -> tuple[Target, ...]:
+    """Return what images are to be made for. Where no platform is named the engine is not asked.
+
+    :param engine_may_be_missing: take a host without an engine for one that gets an engine of its own platform.
+    :raises ImagePlatformError: there is no such platform.
+    """
+    platforms = parse_platforms(names)
+    if not platforms:
+        return make_targets(platforms, "")
+    try:
+        own = engine.platform()
+    except NoEngineError:
+        if not engine_may_be_missing:
+            raise
+        own = platform_name("linux", machine_architecture(platform.machine()))
+    return make_targets(platforms, own)
 
 
 def look(engine: Engine, wanted: t.Sequence[Wanted], engine_may_be_missing: bool) -> Found:
@@ -36,13 +62,15 @@ def look(engine: Engine, wanted: t.Sequence[Wanted], engine_may_be_missing: bool
 
 def prune_versions(engine: Engine, plan: Plan, keep: int) -> list[str]:
     """Remove old versions of the images that were made; return their references."""
-    names = sorted({step.wanted.name for step in plan.to_make})
-    if not names:
+    made = sorted({(step.wanted.name, step.wanted.suffix) for step in plan.to_make})
+    if not made:
         return []
     current = {step.wanted.reference for step in plan.steps}
     used = engine.used()
     removed = [
-        reference for name in names for reference in prune(name, engine.versions(name), max(keep, 1), current, used)
+        reference
+        for name, suffix in made
+        for reference in prune(name, engine.versions(name), max(keep, 1), current, used, suffix)
     ]
     for reference in removed:
         engine.remove(reference)

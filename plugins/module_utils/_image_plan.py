@@ -6,17 +6,18 @@
 
 """Decide which images must be made and which old ones may go. Nothing here talks to an engine.
 
-An image is done when its reference exists and its label says that it was made from the wanted input. References
-carry a tag of their content, so a new version never takes the reference of an old one.
+An image is done when its reference exists, its label says that it was made from the wanted input, and it is for the
+wanted platform. References carry a tag of their content, so a new version never takes the reference of an old one.
 """
 
 from __future__ import annotations
 
 import re
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import Image, Layer
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_platform import Platform, Target, tag_suffix
 
 _REFERENCE = re.compile(r"([a-z0-9]+(?:[._/-]+[a-z0-9]+)*):([A-Za-z0-9_][A-Za-z0-9._-]{0,127})")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -24,7 +25,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 # As many steps of an image that is too large are named.
 _LARGEST = 3
 
-Reason = t.Literal["", "missing", "input changed", "made by something else"]
+Reason = t.Literal["", "missing", "input changed", "made by something else", "made for another platform"]
 
 
 class ImagePlanError(Exception):
@@ -33,11 +34,12 @@ class ImagePlanError(Exception):
 
 @dataclass(frozen=True)
 class Wanted:
-    """An image that must exist, and the digest of what it is made from. Sizes in bytes."""
+    """An image that must exist, the digest of what it is made from, and what it is for. Sizes in bytes."""
 
     reference: str
     input: str
     max_size: int | None = None
+    target: Target = field(default_factory=Target)
 
     def __post_init__(self) -> None:
         parts = _REFERENCE.fullmatch(self.reference)
@@ -60,20 +62,43 @@ class Wanted:
         """The reference's tag."""
         return self.reference.rpartition(":")[2]
 
+    @property
+    def suffix(self) -> str:
+        """What ends the tags of all versions for a foreign platform; empty for the engine's own."""
+        return tag_suffix(self.tag)
+
+    def on(self, target: Target) -> Wanted:
+        """Return the same image for another target than the engine's own."""
+        reference, input_ = target.reference(self.reference), target.input(self.input)
+        return replace(self, reference=reference, input=input_, target=target)
+
+    def fits(self, image: Image) -> bool:
+        """Whether an image is for the wanted platform; where none was asked for, any is."""
+        return self.target.name is None or image.platform == self.target.name
+
 
 @dataclass(frozen=True)
 class Step:
-    """What happens to one image, and why. Previous is the reference of the newest other version, if there is one."""
+    """What happens to one image, and why. Previous is the reference of the newest other version, if there is one.
+
+    Skipped says why the image cannot be made on this host, if that is so.
+    """
 
     wanted: Wanted
     reason: Reason
     found: Image | None = None
     previous: str | None = None
+    skipped: str = ""
 
     @property
     def make(self) -> bool:
-        """Whether the image must be made."""
-        return self.reason != ""
+        """Whether the image must be made, and can be."""
+        return self.reason != "" and not self.skipped
+
+    @property
+    def right(self) -> Image | None:
+        """The image that is there and need not be made."""
+        return self.found if self.reason == "" else None
 
 
 @dataclass(frozen=True)
@@ -93,11 +118,31 @@ class Plan:
         return bool(self.to_make)
 
     @property
+    def foreign(self) -> tuple[Platform, ...]:
+        """The foreign platforms that images are to be made for, each once."""
+        targets = (step.wanted.target for step in self.to_make)
+        return tuple(dict.fromkeys(target.platform for target in targets if target.foreign and target.platform))
+
+    def without(self, faults: t.Mapping[str, str]) -> Plan:
+        """Return the plan that makes nothing for these platforms, for the reasons given by their names."""
+        steps = (
+            replace(step, skipped=faults.get(step.wanted.target.name or "", "")) if step.make else step
+            for step in self.steps
+        )
+        return Plan(tuple(steps))
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Why steps are skipped, each reason once."""
+        return tuple(dict.fromkeys(step.skipped for step in self.steps if step.skipped))
+
+    @property
     def diff(self) -> dict[str, dict[str, str | None]]:
-        """The current reference of each image, before and after."""
+        """The current reference of each image, before and after; of one for a foreign platform by name and suffix."""
+        done = [(f"{step.wanted.name}{step.wanted.suffix}", step) for step in self.steps if not step.skipped]
         return {
-            "before": {step.wanted.name: step.previous if step.make else step.wanted.reference for step in self.steps},
-            "after": {step.wanted.name: step.wanted.reference for step in self.steps},
+            "before": {name: step.previous if step.make else step.wanted.reference for name, step in done},
+            "after": {name: step.wanted.reference for name, step in done},
         }
 
 
@@ -118,13 +163,14 @@ def make_plan(
 
 
 def _step(wanted: Wanted, found: Image | None, versions: t.Sequence[Image]) -> Step:
-    if found is not None and found.input == wanted.input:
+    if found is not None and found.input == wanted.input and wanted.fits(found):
         assert_size(wanted, found)
         return Step(wanted, "", found)
-    newest = max(versions, key=lambda image: image.tagged, default=None)
-    previous = next(iter(_references(newest, wanted.name)), None) if newest is not None else None
+    alike = _newest_first(wanted.name, wanted.suffix, versions)
+    previous = alike[0][1][0] if alike else None
     if found is not None:
-        return Step(wanted, "made by something else", found, previous)
+        other: Reason = "made by something else" if wanted.fits(found) else "made for another platform"
+        return Step(wanted, other, found, previous)
     return Step(wanted, "missing" if previous is None else "input changed", None, previous)
 
 
@@ -145,23 +191,35 @@ def assert_size(wanted: Wanted, image: Image, layers: t.Sequence[Layer] = ()) ->
 
 
 def prune(
-    name: str, versions: t.Sequence[Image], keep: int, current: t.Collection[str], used: t.Collection[str]
+    name: str,
+    versions: t.Sequence[Image],
+    keep: int,
+    current: t.Collection[str],
+    used: t.Collection[str],
+    suffix: str = "",
 ) -> tuple[str, ...]:
     """Return the references of a name that may go: beyond the newest `keep`, not current, in no container.
 
     :param used: ids of the images of containers.
+    :param suffix: what ends the tags of the versions in question; those of other platforms count for themselves.
     """
-    newest_first = sorted(versions, key=lambda image: image.tagged, reverse=True)
     return tuple(
         reference
-        for place, image in enumerate(newest_first)
-        for reference in _references(image, name)
+        for place, (image, references) in enumerate(_newest_first(name, suffix, versions))
+        for reference in references
         if place >= keep and image.id not in used and reference not in current
     )
 
 
-def _references(image: Image, name: str) -> list[str]:
-    return [reference for reference in image.references if reference.rpartition(":")[0] == name]
+def _newest_first(name: str, suffix: str, versions: t.Sequence[Image]) -> list[tuple[Image, list[str]]]:
+    """Return the versions of a name for one platform, with their references of that name."""
+    alike = ((image, _references(image, name, suffix)) for image in versions)
+    return sorted((one for one in alike if one[1]), key=lambda one: one[0].tagged, reverse=True)
+
+
+def _references(image: Image, name: str, suffix: str) -> list[str]:
+    parts = ((reference, *reference.rpartition(":")[::2]) for reference in image.references)
+    return [reference for reference, start, tag in parts if start == name and tag_suffix(tag) == suffix]
 
 
 def _readable(size: int) -> str:

@@ -43,6 +43,10 @@ _NEVER = (
     "/var/log/apt",
 )
 
+# The name by which the kernel is asked to start programs, where the ABI puts it into /usr/lib: on arm64 and armhf it is
+# a link to the loader, which recipes keep; on amd64 the name is in /usr/lib64.
+_ALWAYS = ("/usr/lib/ld-linux-*",)
+
 
 class ImageTreeError(Exception):
     """The recipe and the packages' files do not go together; the message is for the user."""
@@ -68,6 +72,7 @@ class _Tree:
         self._tar = tar
         self._recipe = recipe
         self._mtime = mtime
+        self._always = path_matcher(_ALWAYS)
         self._removes = recipe.removes()
         self._never = path_matcher(_NEVER, below=True)
         self._made = {file.path for file in recipe.files} | set(recipe.links)
@@ -90,7 +95,7 @@ class _Tree:
             or not (member.isreg() or member.isdir() or member.issym() or member.islnk())
         ):
             return
-        if self._never(path) or self._removes(path):
+        if self._never(path) or (self._removes(path) and not self._always(path)):
             if member.isdir():
                 self._left_out[path] = member
             return

@@ -90,6 +90,7 @@ class Activation:
             self._enter("snapshot", candidate)
             take_snapshots(site.docker, self._before.containers, candidate.release.rollout, take, self._mask)
         self._touched = True
+        self._make_room(candidate)
         if stage.data and plan.acts_on(candidate.stateful):
             self._enter("data", candidate)
             stand_data(site, candidate, self._before, self._mask)
@@ -97,7 +98,6 @@ class Activation:
             if committed and committed.colour and committed.colour != stage.colour:
                 attach_data(site.docker, recall(site, committed).stage)  # the old side serves on
         self._enter("candidate", candidate)
-        self._make_room(candidate)
         if not stage.colour or plan.acts_on(frozenset(candidate.hashes) - candidate.stateful):
             stand_side(site, candidate, self._before, self._mask)
         else:
@@ -105,8 +105,8 @@ class Activation:
 
     def _make_room(self, candidate: Candidate) -> None:
         """Take down what cannot be there beside the candidate: a stack that had no sides, or that is to have none."""
-        committed = self.journal.committed
-        if committed and bool(committed.colour) != bool(candidate.stage.colour):
+        if self.journal.moves(candidate.stage.colour or ""):
+            self._enter("data", candidate)
             clear_rest(self._site, [candidate], ingress=bool(candidate.stage.colour))
 
     def _checks(self, candidate: Candidate) -> tuple[t.Sequence[str], t.Any, t.Mapping[str, bytes]]:

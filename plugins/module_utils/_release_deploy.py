@@ -115,7 +115,7 @@ def deploy(site: Site, request: Request) -> Result:
         "settings": identity.settings,
         "services": _services(request, prepared, sight, outlook.serving, journal),
         "plan": _steps(plan),
-        "gap": _gap(plan, journal),
+        "gap": _gap(plan, journal, journal.moves(outlook.candidate.stage.colour or "")),
         "diff": describe(plan, identity, outlook.found),
         "gate": [],
     }
@@ -181,6 +181,7 @@ def _look_ahead(
             plan = plan.with_step(Door(site, release.stack).step(ingress, os.path.dirname(layout.override)))
             refuse_missing_certificate(ingress, candidate)
         if plan.act:
+            _refuse_unknown(site, journal, sight)
             refuse_ports(site, release, sight, plan, prepared.settings, ingress_ports(ingress) if ingress else ())
             refuse_disk(site.places.root, LEAST_FOR_US)
             refuse_disk(docker_root(site.docker), LEAST_FOR_DOCKER)
@@ -189,6 +190,22 @@ def _look_ahead(
             if "memory" not in request.overrides and candidate.stage.parts:
                 refuse_memory(candidate.stage.parts.side["services"], read_meminfo())
         return Outlook(sight, serving, candidate, found, plan, (*pending, *missing))
+
+
+def _refuse_unknown(site: Site, journal: Journal, sight: Sight) -> None:
+    """Refuse sides beside containers of which no journal tells: two databases could be at work on the same data.
+
+    Raises:
+        ReleaseError: with reason `journal_lost`.
+    """
+    if sight.stage.colour and journal.committed is None and journal.phase == "idle" and sight.containers:
+        names = ", ".join(sorted(one.name for one in sight.containers))
+        raise ReleaseError(
+            f"containers of stack {journal.stack} are here ({names}), and {site.places.journal} does not tell what they "
+            "are. Take the stack down, which keeps its data (state=absent, playbooks/down.yml); then run the same "
+            "command again. Nothing was touched",
+            reason="journal_lost",
+        )
 
 
 def _wait_until_free(site: Site, request: Request, outlook: Outlook, journal: Journal, mask: Masker) -> tuple[str, ...]:
@@ -236,11 +253,16 @@ def _found(journal: Journal, serving: tuple[Container, ...]) -> Found:
     )
 
 
-def _gap(plan: Plan, journal: Journal) -> dict[str, t.Any]:
-    """Return which services will not answer for a while, and for how many seconds: as long as they took last time."""
+def _gap(plan: Plan, journal: Journal, moves: bool) -> dict[str, t.Any]:
+    """Return which services will not answer for a while, and for how many seconds: as long as they took last time.
+
+    Args:
+        moves: a stack gets sides, or loses them; then it is taken down first.
+    """
     ready = journal.committed.ready if journal.committed else {}
-    known = [ready[name] for name in plan.gaps if name in ready]
-    return {"services": list(plan.gaps), "seconds": max(known, default=None) if plan.gaps else 0.0}
+    services = sorted(journal.committed.hashes) if moves and journal.committed else list(plan.gaps)
+    known = [ready[name] for name in services if name in ready]
+    return {"services": services, "seconds": max(known, default=None) if services else 0.0}
 
 
 def _blind(request: Request, journal: Journal, pending: list[str]) -> Result:

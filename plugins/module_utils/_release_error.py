@@ -26,6 +26,7 @@ Reason = t.Literal[
     "address_missing",
     "locked",
     "journal_newer",
+    "journal_lost",
     "write_failed",
     "activation_failed",
     "gate_failed",

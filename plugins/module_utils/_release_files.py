@@ -7,7 +7,7 @@
 """A stack's files on a host.
 
     <root>/stacks/<stack>.lock                            held by the run that acts, and by its children
-    <root>/stacks/<stack>/state.json                      the journal (0600)
+    <root>/stacks/<stack>/state.json                      the journal (0600); state.json.before is the one before it
     <root>/stacks/<stack>/releases/<id>/                  release.json, the release's files, models/<name> links
     <root>/stacks/<stack>/settings/<digest>.env           parameters for Compose (0600)
     <root>/stacks/<stack>/settings/<digest>-<id>.json     the Compose file that this host adds to that release (0600)
@@ -74,6 +74,10 @@ class Places:
     @property
     def journal(self) -> str:
         return os.path.join(self.base, "state.json")
+
+    @property
+    def journal_before(self) -> str:
+        return f"{self.journal}.before"
 
     @property
     def releases(self) -> str:
@@ -225,7 +229,8 @@ def fill_folder(folder: str, places: Places, release: Release, contents: t.Mappi
 def load_journal(places: Places, warn: t.Callable[[str], None]) -> Journal:
     """Return the stack's journal, a new one where there is none.
 
-    One that cannot be read is set aside: the containers tell the rest, and the next commit is a whole one again.
+    One that cannot be read is set aside, and the one before it counts: it is at most a step behind. Without either, the
+    containers tell the rest, and the next commit is a whole one again.
 
     Raises:
         ReleaseError: a newer version of the collection wrote it.
@@ -233,6 +238,11 @@ def load_journal(places: Places, warn: t.Callable[[str], None]) -> Journal:
     content = read_file(places.journal)
     journal = None if content is None else decode_journal(content, places.journal)
     if content is not None and journal is None:
+        before = read_file(places.journal_before)
+        journal = None if before is None else decode_journal(before, places.journal_before)
+        if journal is not None:
+            warn(f"the journal {places.journal} cannot be read; the one before it says step {journal.phase}")
+            return journal
         warn(
             f"the journal {places.journal} cannot be read and is set aside as {places.journal}.unreadable; what was "
             "committed before is not known any more, so this run has no release to go back to"
@@ -247,6 +257,8 @@ def save_journal(places: Places, journal: Journal) -> Journal:
         content = read_file(places.journal)
         if content is not None and decode_journal(content, places.journal) is None:
             os.rename(places.journal, f"{places.journal}.unreadable")
+        elif content is not None:
+            write_file(places.journal_before, content, 0o600)
         write_file(places.journal, encode_journal(journal), 0o600)
     return journal
 

@@ -113,6 +113,10 @@ class Journal:
             self.settled(), phase=phase, committed=commit, history=tuple(others[: max(keep - 1, 0)])
         )
 
+    def moves(self, colour: str) -> bool:
+        """Whether a release on this side, or on none, takes the place of one that is run the other way."""
+        return self.committed is not None and bool(self.committed.colour) != bool(colour)
+
     def removed(self) -> Journal:
         """Return the journal of a stack that runs no more but may come back."""
         history = (self.committed, *self.history) if self.committed else self.history

@@ -64,6 +64,19 @@ options:
             examples of all of them.
         type: dict
         required: true
+  platforms:
+    description:
+      - What to make the bases for, any of V(linux/amd64), V(linux/arm64) and V(linux/arm/v7).
+      - Empty means the engine's own platform.
+      - A base for the engine's own platform has the reference that it was asked for with. On a foreign platform the
+        tag ends with the platform, as in C(:1a1ae37794badc88-arm64) or C(-arm-v7), and the input label is the SHA-256
+        of the input and the platform.
+      - Foreign programs run by emulation. Where the host cannot run them, what is to be made for that platform is
+        skipped with a warning and RV(bases[].skipped), and the rest is made. The Debian packages
+        C(qemu-user-static) and C(binfmt-support), on Debian 13 C(qemu-user-binfmt), provide it.
+    type: list
+    elements: str
+    default: []
   mirror:
     description:
       - URL of the Debian archive, or lines of a C(sources.list).
@@ -83,8 +96,8 @@ options:
     default: /var/tmp
   keep:
     description:
-      - How many versions of a base to keep. Older ones lose their reference once a new one was made, unless a
-        container uses them. Layers that images were built on stay with those.
+      - How many versions of a base to keep, for each platform. Older ones lose their reference once a new one was made,
+        unless a container uses them. Layers that images were built on stay with those.
     type: int
     default: 2
 """
@@ -97,7 +110,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 bases:
-  description: The bases, in the order of the request.
+  description: The bases, in the order of the request, and of each one those for the platforms in their order.
   returned: success
   type: list
   elements: dict
@@ -108,17 +121,24 @@ bases:
     reference:
       description: Name and tag of the image.
       type: str
+    platform:
+      description: The platform, if O(platforms) names any.
+      type: str
+      sample: linux/arm64
     id:
-      description: Id of the image; V(none) in check mode when it would be made.
+      description: Id of the image; V(none) when it is skipped, and in check mode when it would be made.
       type: str
     size:
-      description: Size in bytes, as the engine reports it; V(none) in check mode when it would be made.
+      description: Size in bytes, as the engine reports it; V(none) when there is no RV(bases[].id).
       type: int
     built:
       description: Whether it was made, or would be in check mode.
       type: bool
+    skipped:
+      description: Whether it would have to be made, but this host cannot run the platform's programs.
+      type: bool
     reason:
-      description: Why it is made; empty when it is not.
+      description: Why it is made or skipped; empty when it is there.
       type: str
     seconds:
       description: How long that took.
@@ -137,6 +157,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_debian import is_local
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_emulation import emulation_faults
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import (
     INPUT_LABEL,
     Engine,
@@ -147,7 +168,11 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_import imp
     Order,
     import_base,
 )
-from ansible_collections.emorobcare.fleet.plugins.module_utils._image_look import look, prune_versions
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_look import (
+    find_targets,
+    look,
+    prune_versions,
+)
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_plan import (
     ImagePlanError,
     Plan,
@@ -155,6 +180,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_plan impor
     Wanted,
     make_plan,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_platform import ImagePlatformError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_recipe import (
     ImageRecipeError,
     Recipe,
@@ -173,6 +199,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
             "recipe": {"type": "dict", "required": True},
         },
     },
+    "platforms": {"type": "list", "elements": "str", "default": []},
     "mirror": {"type": "str"},
     "offline": {"type": "bool", "default": False},
     "work_directory": {"type": "path", "default": "/var/tmp"},
@@ -203,6 +230,7 @@ def refuse_network(plan: Plan, mirror: str | None) -> None:
 def make(module: AnsibleModule, engine: Engine, step: Step, recipe: Recipe) -> dict[str, t.Any]:
     """Make one base; return what there is to tell about it."""
     started = time.monotonic()
+    target = step.wanted.target
     import_base(
         engine,
         Order(
@@ -211,6 +239,7 @@ def make(module: AnsibleModule, engine: Engine, step: Step, recipe: Recipe) -> d
             labels={INPUT_LABEL: step.wanted.input, "org.opencontainers.image.title": step.wanted.name},
             mirror=module.params["mirror"],
             work_directory=module.params["work_directory"],
+            foreign=target.platform if target.foreign else None,
         ),
     )
     image = engine.inspect([step.wanted.reference])[step.wanted.reference]
@@ -222,30 +251,37 @@ def report(base: dict[str, t.Any], step: Step) -> dict[str, t.Any]:
     return {
         "name": base["name"],
         "reference": step.wanted.reference,
-        "id": None if step.make or step.found is None else step.found.id,
-        "size": None if step.make or step.found is None else step.found.size,
+        "platform": step.wanted.target.name,
+        "id": step.right.id if step.right else None,
+        "size": step.right.size if step.right else None,
         "built": step.make,
-        "reason": step.reason,
+        "skipped": step.skipped != "",
+        "reason": step.skipped or step.reason,
         "seconds": 0.0,
     }
 
 
 def run(module: AnsibleModule, engine: Engine) -> dict[str, t.Any]:
     """Look, plan, refuse what cannot work (in check mode too), carry out."""
-    bases = module.params["bases"]
-    recipes = [parse_recipe(base["name"], base["recipe"]) for base in bases]
-    wanted = [Wanted(base["reference"], base["input"]) for base in bases]
+    bases = [(base, parse_recipe(base["name"], base["recipe"])) for base in module.params["bases"]]
+    targets = find_targets(engine, module.params["platforms"], engine_may_be_missing=module.check_mode)
+    orders = [order for order in bases for _target in targets]
+    wanted = [Wanted(base["reference"], base["input"]).on(target) for base, _recipe in bases for target in targets]
     plan = make_plan(wanted, *look(engine, wanted, engine_may_be_missing=module.check_mode))
+    if plan.foreign:
+        plan = plan.without(emulation_faults(plan.foreign, module.tmpdir))
+    for fault in plan.faults:
+        module.warn(fault)
     if module.params["offline"]:
         refuse_network(plan, module.params["mirror"])
     tools = missing_tools(plan)
-    reports = [report(base, step) for base, step in zip(bases, plan.steps)]
+    reports = [report(base, step) for (base, _recipe), step in zip(orders, plan.steps)]
     if not module.check_mode:
         if tools:
             raise ImageImportError(
                 f"there is no {', '.join(tools)} command on this host; install the package of that name"
             )
-        for step, recipe, told in zip(plan.steps, recipes, reports):
+        for step, (_base, recipe), told in zip(plan.steps, orders, reports):
             if step.make:
                 told.update(make(module, engine, step, recipe))
         prune_versions(engine, plan, module.params["keep"])
@@ -256,7 +292,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
         result = run(module, Engine())
-    except (ImageRecipeError, ImagePlanError, ImageImportError, ImageEngineError) as exc:
+    except (ImageRecipeError, ImagePlatformError, ImagePlanError, ImageImportError, ImageEngineError) as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(**result)
 

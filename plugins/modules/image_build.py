@@ -77,10 +77,32 @@ options:
           - Build arguments. They can be read in the image's history, so secrets do not belong here.
         type: dict
         default: {}
+      base_args:
+        description:
+          - Names of the build arguments that name a base which M(emorobcare.fleet.image_base) makes. For a foreign
+            platform they get that platform's base.
+          - All other arguments stay. An image from a registry has the same reference on all platforms.
+        type: list
+        elements: str
+        default: []
       max_size:
         description:
           - Largest size in bytes, as the engine reports it, that the image may have.
         type: int
+  platforms:
+    description:
+      - What to build the images for, any of V(linux/amd64), V(linux/arm64) and V(linux/arm/v7).
+      - Empty means the engine's own platform.
+      - An image for the engine's own platform has the reference that it was asked for with. On a foreign platform the
+        tag ends with the platform, as in C(:3072f3e9a6b984ac-arm64) or C(-arm-v7), and the input label is the SHA-256
+        of the input and the platform.
+      - All stages of a Dockerfile are built for the platform, and foreign programs run by emulation. Where the host
+        cannot run them, what is to be built for that platform is skipped with a warning and RV(images[].skipped), and
+        the rest is built. The Debian packages C(qemu-user-static) and C(binfmt-support), on Debian 13
+        C(qemu-user-binfmt), provide it.
+    type: list
+    elements: str
+    default: []
   secrets:
     description:
       - Files on the host that builds may mount as BuildKit secrets, by id. They never get into an image.
@@ -113,8 +135,8 @@ options:
     type: str
   keep:
     description:
-      - How many versions of an image to keep. Older ones are removed once a new one was built, unless a container
-        uses them.
+      - How many versions of an image to keep, for each platform. Older ones are removed once a new one was built,
+        unless a container uses them.
     type: int
     default: 3
 notes:
@@ -131,7 +153,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 images:
-  description: The images, in the order of the request.
+  description: The images, in the order of the request, and of each one those for the platforms in their order.
   returned: success
   type: list
   elements: dict
@@ -142,17 +164,24 @@ images:
     reference:
       description: Name and tag of the image.
       type: str
+    platform:
+      description: The platform, if O(platforms) names any.
+      type: str
+      sample: linux/arm64
     id:
-      description: Id of the image; V(none) in check mode when it would be built.
+      description: Id of the image; V(none) when it is skipped, and in check mode when it would be built.
       type: str
     size:
-      description: Size in bytes, as the engine reports it; V(none) in check mode when it would be built.
+      description: Size in bytes, as the engine reports it; V(none) when there is no RV(images[].id).
       type: int
     built:
       description: Whether it was built, or would be in check mode.
       type: bool
+    skipped:
+      description: Whether it would have to be built, but this host cannot run the platform's programs.
+      type: bool
     reason:
-      description: Why it is built; empty when it is not.
+      description: Why it is built or skipped; empty when it is there.
       type: str
       sample: input changed
     previous:
@@ -183,8 +212,13 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_build impo
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_builder import build_image
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_cache import build_base, fill, take
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_emulation import emulation_faults
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import Engine, ImageEngineError
-from ansible_collections.emorobcare.fleet.plugins.module_utils._image_look import look, prune_versions
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_look import (
+    find_targets,
+    look,
+    prune_versions,
+)
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_plan import (
     ImagePlanError,
     Plan,
@@ -192,6 +226,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_plan impor
     Wanted,
     make_plan,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_platform import ImagePlatformError, Target
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "images": {
@@ -206,9 +241,11 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
             "context": {"type": "path", "required": True},
             "dockerfile": {"type": "str", "default": "Dockerfile"},
             "args": {"type": "dict", "default": {}},
+            "base_args": {"type": "list", "elements": "str", "default": []},
             "max_size": {"type": "int"},
         },
     },
+    "platforms": {"type": "list", "elements": "str", "default": []},
     "secrets": {"type": "dict", "default": {}, "no_log": False},  # places of files, no contents
     "offline": {"type": "bool", "default": False},
     "cache_directory": {"type": "path"},
@@ -219,13 +256,26 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 
 
 def wanted_image(image: dict[str, t.Any]) -> Wanted:
-    """Return what must exist; raise ImagePlanError if name and reference contradict each other."""
+    """Return what must exist; raise ImagePlanError if what is said of the image contradicts itself."""
     wanted = Wanted(image["reference"], image["input"], image["max_size"])
     if wanted.name != image["name"]:
         raise ImagePlanError(
             f"image of service {image['service']}: reference {wanted.reference} is not of name {image['name']}"
         )
+    for name in image["base_args"]:
+        if name not in image["args"]:
+            raise ImagePlanError(
+                f"image of service {image['service']}: base_args has {name}, which is none of its args "
+                f"({', '.join(sorted(image['args'])) or 'there are none'})"
+            )
     return wanted
+
+
+def build_args(image: dict[str, t.Any], target: Target) -> dict[str, t.Any]:
+    """Return the image's build arguments, with the bases of the target."""
+    return {
+        name: target.reference(value) if name in image["base_args"] else value for name, value in image["args"].items()
+    }
 
 
 def read_secrets(secrets: dict[str, t.Any], plan: Plan) -> list[Secret]:
@@ -239,41 +289,56 @@ def read_secrets(secrets: dict[str, t.Any], plan: Plan) -> list[Secret]:
     return read
 
 
-def build_all(module: AnsibleModule, engine: Engine, plan: Plan, secrets: list[Secret]) -> list[dict[str, t.Any]]:
-    """Build what the plan says, unless in check mode; return what there is to tell about each image."""
+def build_all(
+    module: AnsibleModule, engine: Engine, plan: Plan, images: t.Sequence[dict[str, t.Any]], secrets: list[Secret]
+) -> list[dict[str, t.Any]]:
+    """Build what the plan says, unless in check mode; return what there is to tell about each image.
+
+    :param images: what each step of the plan is for.
+    """
     told = []
-    for step, image in zip(plan.steps, module.params["images"]):
+    for step, image in zip(plan.steps, images):
         started = time.monotonic()
-        found = step.found
+        right = step.right
         if step.make and not module.check_mode:
-            build = Build(step.wanted, image["context"], image["dockerfile"], image["args"], module.params["offline"])
+            args = build_args(image, step.wanted.target)
+            build = Build(step.wanted, image["context"], image["dockerfile"], args, module.params["offline"])
             labels = image_labels(step.wanted, module.params["revision"], module.params["source"])
-            found = build_image(engine, build, secrets, labels, module.tmpdir)
-        told.append(_report(image["service"], step, None if step.make and module.check_mode else found, started))
+            right = build_image(engine, build, secrets, labels, module.tmpdir)
+        told.append(_report(image["service"], step, right, started))
     return told
 
 
 @contextlib.contextmanager
-def packages_kept(module: AnsibleModule, plan: Plan) -> t.Iterator[None]:
-    """Give the builder the packages that were kept, and keep those that the builds inside fetch."""
-    directory, images = module.params["cache_directory"], module.params["images"]
-    base = build_base(image["args"] for step, image in zip(plan.steps, images) if step.make)
+def packages_kept(module: AnsibleModule, plan: Plan, images: t.Sequence[dict[str, t.Any]]) -> t.Iterator[None]:
+    """Give the builder the packages that were kept, and keep those that the builds inside fetch.
+
+    :param images: what each step of the plan is for.
+    """
+    directory = module.params["cache_directory"]
+    orders = [(image, step.wanted.target) for step, image in zip(plan.steps, images) if step.make]
+    orders.sort(key=lambda order: order[1].foreign)  # copying by emulation works too, but takes longer
+    bases = ((build_base([build_args(image, target)]), target) for image, target in orders)
+    base, target = next((one for one in bases if one[0]), (None, Target()))
     if module.check_mode or not directory or base is None:
         yield
         return
-    fill(base, directory)
+    platform = target.name if target.foreign else None
+    fill(base, directory, platform)
     yield
-    take(base, directory)
+    take(base, directory, platform)
 
 
 def _report(service: str, step: Step, image: t.Any, started: float) -> dict[str, t.Any]:
     return {
         "service": service,
         "reference": step.wanted.reference,
+        "platform": step.wanted.target.name,
         "id": None if image is None else image.id,
         "size": None if image is None else image.size,
         "built": step.make,
-        "reason": step.reason,
+        "skipped": step.skipped != "",
+        "reason": step.skipped or step.reason,
         "previous": step.previous,
         "seconds": round(time.monotonic() - started, 1),
     }
@@ -281,20 +346,27 @@ def _report(service: str, step: Step, image: t.Any, started: float) -> dict[str,
 
 def run(module: AnsibleModule, engine: Engine) -> dict[str, t.Any]:
     """Look, plan, refuse what cannot work (in check mode too), carry out."""
-    wanted = [wanted_image(image) for image in module.params["images"]]
+    requested = [(image, wanted_image(image)) for image in module.params["images"]]
+    targets = find_targets(engine, module.params["platforms"], engine_may_be_missing=module.check_mode)
+    images = [image for image, _wanted in requested for _target in targets]
+    wanted = [one.on(target) for _image, one in requested for target in targets]
     plan = make_plan(wanted, *look(engine, wanted, engine_may_be_missing=module.check_mode))
+    if plan.foreign:
+        plan = plan.without(emulation_faults(plan.foreign, module.tmpdir))
+    for fault in plan.faults:
+        module.warn(fault)
     secrets = read_secrets(module.params["secrets"], plan)
-    with packages_kept(module, plan):
-        images = build_all(module, engine, plan, secrets)
+    with packages_kept(module, plan, images):
+        told = build_all(module, engine, plan, images, secrets)
     removed = [] if module.check_mode else prune_versions(engine, plan, module.params["keep"])
-    return {"changed": plan.changed, "images": images, "removed": removed, "diff": plan.diff}
+    return {"changed": plan.changed, "images": told, "removed": removed, "diff": plan.diff}
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
         result = run(module, Engine())
-    except (ImagePlanError, ImageBuildError, ImageEngineError) as exc:
+    except (ImagePlatformError, ImagePlanError, ImageBuildError, ImageEngineError) as exc:
         module.fail_json(msg=str(exc))
     module.exit_json(**result)
 

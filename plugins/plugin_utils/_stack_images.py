@@ -42,6 +42,7 @@ class PreparedImage:
     """An image and everything that its build and its audit need.
 
     The context is absolute, max_size is in bytes; sources are what FROM lines pull, once arguments are filled in.
+    Of the arguments, base_args are those whose value is the reference of a base that we make.
     """
 
     service: str
@@ -53,6 +54,7 @@ class PreparedImage:
     max_size: int | None
     bases: tuple[Base, ...]
     sources: tuple[str, ...] = ()
+    base_args: tuple[str, ...] = ()
     lifecycle: Lifecycle = "stateless"
     audit: Audit = field(default_factory=Audit)
 
@@ -69,6 +71,7 @@ class PreparedImage:
             "context": str(self.context),
             "dockerfile": self.dockerfile,
             "args": dict(self.args),
+            "base_args": list(self.base_args),
             "max_size": self.max_size,
         }
 
@@ -135,6 +138,7 @@ def _prepare(
         max_size=image.max_size,
         bases=bases,
         sources=_sources(dockerfile, args),
+        base_args=tuple(sorted(base_args)) if base_source == "debian" else (),
         lifecycle="stateless" if service is None else service.lifecycle,
         audit=image.audit,
     )

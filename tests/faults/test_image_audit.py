@@ -7,9 +7,7 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
-import io
 import json
 import os
 import subprocess
@@ -18,10 +16,10 @@ import uuid
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.emorobcare.fleet.plugins.modules import image_audit, image_base
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._hadolint import find_program, lint
+from ansible_collections.emorobcare.fleet.tests.faults._images import docker, run_module
 
 RUN = f"fleet-test-{uuid.uuid4().hex[:8]}"
 
@@ -46,18 +44,6 @@ FILES = "RUN mkdir -p /srv/app && touch /srv/app/main"
 def token(prefix: str, length: int) -> str:
     """Return something that looks like a token, made anew: one that is written down would be found in this file."""
     return prefix + base64.b32encode(os.urandom(length)).decode()[:length]
-
-
-def docker(*words: str, text: str | None = None) -> list[str]:
-    done = subprocess.run(["docker", *words], capture_output=True, text=True, check=True, input=text)
-    return done.stdout.split("\n")[:-1]
-
-
-def run_module(module: t.Any, **args: t.Any) -> dict[str, t.Any]:
-    """Run a module in this process as Ansible would on a host."""
-    with patch_module_args(args), contextlib.redirect_stdout(io.StringIO()) as output, pytest.raises(SystemExit):
-        module.main()
-    return t.cast("dict[str, t.Any]", json.loads(output.getvalue()))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -6,9 +6,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import json
 import os
 import re
@@ -19,13 +17,13 @@ import uuid
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_debian import SOURCE_DATE_EPOCH
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_settle import settle_image
 from ansible_collections.emorobcare.fleet.plugins.modules import image_base, image_build
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._image_context import read_context, write_archive
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._image_input import context_files, image_input
+from ansible_collections.emorobcare.fleet.tests.faults._images import docker, run_module
 
 ROOT = Path(__file__).resolve().parents[2]
 ANSIBLE = Path(sys.executable).with_name("ansible-playbook")
@@ -48,11 +46,6 @@ NETBASE = {"suite": "trixie", "packages": ["netbase"]}
 BAD = f"{STACK}/base-bad"
 
 
-def docker(*words: str) -> list[str]:
-    done = subprocess.run(["docker", *words], capture_output=True, text=True, check=True)
-    return done.stdout.split("\n")[:-1]
-
-
 def ours() -> list[str]:
     """Every image of this test run with its reference, those without one included."""
     labels = [f"label=org.emorobcare.fleet.stack={STACK}", f"reference={STACK}/*"]
@@ -63,13 +56,6 @@ def ours() -> list[str]:
 def base(recipe: dict[str, t.Any], name: str = "base-test") -> dict[str, t.Any]:
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
     return {"name": name, "reference": f"{STACK}/{name}:{digest[:16]}", "input": digest, "recipe": recipe}
-
-
-def run_module(module: t.Any, **args: t.Any) -> dict[str, t.Any]:
-    """Run a module in this process as Ansible would on a host."""
-    with patch_module_args(args), contextlib.redirect_stdout(io.StringIO()) as output, pytest.raises(SystemExit):
-        module.main()
-    return t.cast("dict[str, t.Any]", json.loads(output.getvalue()))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -32,7 +32,11 @@ class Host:
 
     def execute(self, check_mode: bool, arguments: Arguments) -> dict[str, t.Any]:
         self.calls.append((check_mode, copy.deepcopy(arguments)))
-        images = [{"service": i["service"], "built": i["service"] in self.missing} for i in arguments["images"]]
+        images = [
+            {"service": image["service"], "built": image["service"] in self.missing}
+            for image in arguments["images"]
+            for _platform in arguments.get("platforms") or ["the engine's own"]
+        ]
         if not check_mode:
             for image in arguments["images"]:
                 if image["service"] in self.missing:
@@ -82,10 +86,14 @@ def run_fixture(
     monkeypatch.setattr("ansible.constants.DEFAULT_LOCAL_TMP", str(local))
 
     def run(
-        host: Host, images: list[dict[str, t.Any]], transport: str = "local", check_mode: bool = False
+        host: Host,
+        images: list[dict[str, t.Any]],
+        transport: str = "local",
+        check_mode: bool = False,
+        platforms: list[str] | None = None,
     ) -> tuple[dict[str, t.Any], list[str]]:
         task = Task()
-        task.args = {"images": images, "secrets": {"ca": "/etc/ca.crt"}}
+        task.args = {"images": images, "secrets": {"ca": "/etc/ca.crt"}, "platforms": platforms or []}
         task.action = "emorobcare.fleet.image_build"
         task.check_mode = check_mode
         shell = SimpleNamespace(tmpdir=None, join_path=os.path.join)
@@ -144,6 +152,14 @@ def test_only_the_contexts_of_images_to_build_are_sent(
     assert host.sent == {"asr": ["Dockerfile"]}
     sent = host.calls[1][1]
     assert (sent["images"][0]["context"], sent["secrets"]) == (images[0]["context"], {"ca": "/etc/ca.crt"})
+
+
+def test_a_context_is_sent_once_for_all_platforms(run: Runner, images: list[dict[str, t.Any]], remote: Path) -> None:
+    host = Host({"asr"})
+    _result, copied = run(host, images, transport="ssh", platforms=["linux/amd64", "linux/arm64"])
+    assert copied == [f"{remote}/1.tar"]
+    assert host.sent == {"asr": ["Dockerfile"]}
+    assert host.calls[1][1]["platforms"] == ["linux/amd64", "linux/arm64"]
 
 
 def test_on_this_machine_the_archive_is_used_where_it_is(run: Runner, images: list[dict[str, t.Any]]) -> None:

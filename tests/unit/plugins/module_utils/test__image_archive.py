@@ -20,6 +20,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_archive im
     read_layer,
     write_archive,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_platform import PLATFORMS, Platform
 
 ID = f"sha256:{'a' * 64}"
 
@@ -40,6 +41,26 @@ def test_the_configuration_names_the_layer_and_is_canonical(layer: Layer) -> Non
     assert json.loads(config)["rootfs"] == {"type": "layers", "diff_ids": [f"sha256:{layer.digest}"]}
     assert json.loads(config)["created"] == "1970-01-01T00:00:00Z"
     assert config == image_config(layer, "made", 0, {"a": "2", "b": "1"}, {"PATH": "/bin"})
+
+
+FOREIGN = [
+    pytest.param(PLATFORMS[1], ("arm64", None), id="arm64"),
+    pytest.param(PLATFORMS[2], ("arm", "v7"), id="a variant"),
+]
+
+
+@pytest.mark.parametrize(("platform", "said"), FOREIGN)
+def test_the_configuration_says_what_the_programs_are_for(
+    layer: Layer, platform: Platform, said: tuple[str, str | None]
+) -> None:
+    config = json.loads(image_config(layer, "made", 0, {}, {}, platform))
+    assert (config["os"], config["architecture"], config.get("variant")) == ("linux", *said)
+
+
+def test_without_a_foreign_platform_they_are_for_this_machine(layer: Layer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    config = json.loads(image_config(layer, "made", 0, {}, {}))
+    assert (config["architecture"], "variant" in config) == ("arm64", False)
 
 
 def test_half_an_archive_names_no_image(layer: Layer) -> None:

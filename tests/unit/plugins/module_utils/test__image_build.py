@@ -15,6 +15,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_build impo
     read_failure,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_plan import Wanted
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_platform import PLATFORMS, Target
 
 WANTED = Wanted("stack/api:aaaa", "a" * 64)
 
@@ -41,6 +42,14 @@ def test_the_command_has_no_tag_and_reads_the_context_from_its_input() -> None:
 def test_an_offline_build_takes_the_network_from_its_steps() -> None:
     argv = build_argv(Build(WANTED, "/tmp/0.tar", offline=True), [], {}, "/tmp/id")
     assert "--network=none" in argv
+
+
+def test_only_a_foreign_platform_is_said_to_the_builder() -> None:
+    amd64, arm64 = PLATFORMS[:2]
+    foreign = WANTED.on(Target(arm64, foreign=True))
+    assert "--platform=linux/arm64" in build_argv(Build(foreign, "/tmp/0.tar"), [], {}, "/tmp/id")
+    own = build_argv(Build(WANTED.on(Target(amd64)), "/tmp/0.tar"), [], {}, "/tmp/id")
+    assert own == build_argv(Build(WANTED, "/tmp/0.tar"), [], {}, "/tmp/id")
 
 
 def test_labels_name_input_stack_title_and_version_and_no_time() -> None:

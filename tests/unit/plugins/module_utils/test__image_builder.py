@@ -21,6 +21,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine imp
     NoEngineError,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_plan import ImagePlanError, Wanted
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_platform import PLATFORMS, Target
 
 WANTED = Wanted("stack/api:aaaa", "a" * 64, max_size=1000)
 
@@ -96,6 +97,24 @@ def test_an_image_that_is_not_what_was_asked_for_goes_and_gets_no_reference(
     with pytest.raises(kind, match=f"(?s){message}"):
         build(engine, docker)
     assert (engine.tagged, engine.removed) == ([], ["sha256:new"])
+
+
+@pytest.mark.parametrize(
+    ("platform", "tagged"), [("linux/arm64", [("sha256:settled", "stack/api:aaaa-arm64")]), ("linux/amd64", [])]
+)
+def test_an_image_for_another_platform_than_was_asked_for_gets_no_reference(
+    docker: Path, platform: str, tagged: list[tuple[str, str]]
+) -> None:
+    wanted = WANTED.on(Target(PLATFORMS[1], foreign=True))
+    engine = Images(dataclasses.replace(built(made_from=wanted.input), platform=platform))
+    order = Build(wanted, str(docker / "context.tar"))
+    if tagged:
+        build_image(engine, order, [], image_labels(wanted), str(docker))
+    else:
+        with pytest.raises(ImageBuildError, match=r"for linux/amd64 and not linux/arm64; take --platform out"):
+            build_image(engine, order, [], image_labels(wanted), str(docker))
+    assert engine.tagged == tagged
+    assert "--platform=linux/arm64" in (docker / "words").read_text().split()
 
 
 def test_an_image_that_the_engine_does_not_have_is_an_error(docker: Path) -> None:

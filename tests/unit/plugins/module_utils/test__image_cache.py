@@ -55,6 +55,17 @@ def test_what_a_builder_has_is_put_beside_what_was_kept_and_leftovers_go(
     assert [entry.name for entry in cache.iterdir()] == ["packages"]
 
 
+@pytest.mark.parametrize(("platform", "said"), [(None, []), ("linux/arm64", ["--platform=linux/arm64"])])
+def test_a_base_for_another_platform_is_built_on_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str | None, said: list[str]
+) -> None:
+    docker(tmp_path, monkeypatch, TAKING.replace("cat >", f'echo "$@" >{tmp_path}/words; cat >'))
+    (tmp_path / "cache").mkdir()
+    take("python:1", str(tmp_path / "cache"), platform)
+    words = (tmp_path / "words").read_text().split()
+    assert [word for word in words if word.startswith("--platform")] == said
+
+
 def test_a_builder_is_not_asked_to_take_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     docker(tmp_path, monkeypatch, FAILING)
     fill("python:1", str(tmp_path / "cache"))

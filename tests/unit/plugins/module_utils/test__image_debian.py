@@ -23,6 +23,11 @@ def test_packages_are_only_unpacked_and_written_to_standard_output() -> None:
     assert argv[-3:] == ["--", "trixie", "-"]
 
 
+def test_packages_of_another_architecture_are_asked_for_by_its_name() -> None:
+    assert "--architectures=armhf" in debian_argv(RECIPE, None, "armhf")
+    assert not [word for word in debian_argv(RECIPE) if word.startswith("--architectures")]
+
+
 def test_programs_run_in_the_tree_after_the_packages_were_recorded() -> None:
     hooks = [word for word in debian_argv(RECIPE) if word.startswith("--extract-hook=")]
     assert "status.d" in hooks[0]
@@ -92,6 +97,12 @@ FAILURES = [
         "E: Write error - write (28: No space left on device)\n",
         "no space left in /var/tmp; free some, or set work_directory",
         id="a full disk breaks signatures too",
+    ),
+    pytest.param(
+        "E: Failed to fetch http://archive.example/debian/dists/trixie-updates/main/binary-armhf/Packages.xz  "
+        "File has unexpected size (720 != 1108). Mirror sync in progress? [IP: 203.0.113.80 80]\n",
+        "the-mirror is being updated, and its parts do not fit together; run again later",
+        id="an archive in the middle of an update",
     ),
     pytest.param(
         "  The following signatures couldn't be verified because the public key is not available: NO_PUBKEY 6ED0E7B8\n",

@@ -57,6 +57,25 @@ def test_all_images_are_asked_for_at_once_and_missing_ones_are_no_error() -> Non
     assert engine.inspect(["stack/api:1", "stack/asr:1", "x:1"]) == {"stack/api:1": IMAGE}
 
 
+PLATFORMS = [
+    pytest.param({"Os": "linux", "Architecture": "amd64"}, "linux/amd64", id="amd64"),
+    pytest.param({"Os": "linux", "Architecture": "arm64", "Variant": "v8"}, "linux/arm64", id="arm64 by another word"),
+    pytest.param({"Os": "linux", "Architecture": "arm", "Variant": "v7"}, "linux/arm/v7", id="a variant"),
+    pytest.param({}, "", id="unknown"),
+]
+
+
+@pytest.mark.parametrize(("said", "platform"), PLATFORMS)
+def test_an_image_says_what_it_is_for(said: dict[str, str], platform: str) -> None:
+    assert read_images(json.dumps([{**INSPECTED, **said}]))[0].platform == platform
+
+
+@pytest.mark.parametrize(("said", "platform"), [("linux/amd64\n", "linux/amd64"), ("linux/arm\n", "linux/arm/v7")])
+def test_the_engine_says_what_it_is(said: str, platform: str) -> None:
+    engine = Engine(Transcript(("docker version --format {{.Server.Os}}/{{.Server.Arch}}", ok(said))))
+    assert engine.platform() == platform
+
+
 def test_nothing_asked_for_is_no_command() -> None:
     assert Engine(Transcript()).inspect([]) == {}
 

@@ -21,6 +21,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_import imp
     Order,
     import_base,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_platform import PLATFORMS
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_recipe import Recipe
 
 ID = f"sha256:{'0' * 64}"
@@ -103,6 +104,14 @@ def test_the_image_has_labels_variables_and_a_time_that_does_not_change(host: Ho
     assert config["history"] == [
         {"created": "2025-01-01T00:00:00Z", "created_by": "stack/base:1 of Debian trixie"},
     ]
+
+
+def test_a_foreign_base_is_of_foreign_packages_and_says_so(host: Host) -> None:
+    host.mmdebstrap(f'echo "$@" >{host.work}/told; cat {host.archive}')
+    host.make(foreign=PLATFORMS[2])
+    assert "--architectures=armhf" in (host.work / "told").read_text()
+    config = host.member(r"[0-9a-f]{64}\.json")
+    assert (config["architecture"], config["variant"]) == ("arm", "v7")
 
 
 def test_the_same_packages_give_the_same_image_to_the_byte(host: Host) -> None:

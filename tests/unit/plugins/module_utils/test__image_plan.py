@@ -16,14 +16,23 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_plan impor
     make_plan,
     prune,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_platform import (
+    PLATFORMS,
+    Target,
+    platform_input,
+)
 
 A, B = "a" * 64, "b" * 64
 API = Wanted("stack/api:a", A, 1000)
+AMD64, ARM64 = PLATFORMS[:2]
+OWN, FOREIGN = Target(AMD64), Target(ARM64, foreign=True)
 
 
-def image(*references: str, size: int = 10, made_from: str | None = A, tagged: float = 1.0) -> Image:
+def image(
+    *references: str, size: int = 10, made_from: str | None = A, tagged: float = 1.0, platform: str = "linux/amd64"
+) -> Image:
     labels = {} if made_from is None else {INPUT_LABEL: made_from}
-    return Image(f"sha256:{references[0] if references else ''}", size, references, labels, tagged)
+    return Image(f"sha256:{references[0] if references else ''}", size, references, labels, tagged, platform)
 
 
 RIGHT = image("stack/api:a")
@@ -136,3 +145,83 @@ def test_prune(keep: int, current: list[str], used: list[str], removed: list[str
 def test_references_of_another_name_are_left_alone() -> None:
     both = image("mine/tool:1", "stack/api:1")
     assert prune("stack/api", [RIGHT, both], 0, [], []) == ("stack/api:a", "stack/api:1")
+
+
+def test_versions_of_each_platform_count_for_themselves() -> None:
+    foreign = [image(f"stack/api:{number}-arm64", tagged=number + 0.5) for number in (1, 2, 3)]
+    versions = [*VERSIONS, *foreign]
+    assert prune("stack/api", versions, 4, [], []) == ("stack/api:1",)
+    assert prune("stack/api", versions, 1, [], [], "-arm64") == ("stack/api:2-arm64", "stack/api:1-arm64")
+    assert prune("stack/api", versions, 1, [], [], "-arm-v7") == ()
+
+
+def test_an_image_on_a_foreign_platform_has_a_reference_and_an_input_of_its_own() -> None:
+    foreign = API.on(FOREIGN)
+    assert (foreign.reference, foreign.input) == ("stack/api:a-arm64", platform_input(A, ARM64))
+    assert (foreign.name, foreign.suffix, foreign.max_size) == ("stack/api", "-arm64", 1000)
+    own = API.on(OWN)
+    assert (own.reference, own.input, own.suffix) == ("stack/api:a", A, "")
+
+
+ARM_A = platform_input(A, ARM64)
+FOREIGN_PLANS = [
+    pytest.param(OWN, image("stack/api:a"), "", id="the engine's own is left alone"),
+    pytest.param(OWN, image("stack/api:a", platform="linux/arm64"), "made for another platform", id="own, for another"),
+    pytest.param(
+        FOREIGN, image("stack/api:a-arm64", made_from=ARM_A, platform="linux/arm64"), "", id="the foreign one too"
+    ),
+    pytest.param(
+        FOREIGN,
+        image("stack/api:a-arm64", made_from=ARM_A),
+        "made for another platform",
+        id="a foreign one that is not",
+    ),
+    pytest.param(
+        FOREIGN,
+        image("stack/api:a-arm64", platform="linux/arm64"),
+        "made by something else",
+        id="a foreign one with the own input",
+    ),
+    pytest.param(Target(), image("stack/api:a", platform="linux/arm64"), "", id="none was asked for: any is right"),
+]
+
+
+@pytest.mark.parametrize(("target", "found", "reason"), FOREIGN_PLANS)
+def test_only_an_image_for_the_wanted_platform_is_right(target: Target, found: Image, reason: str) -> None:
+    wanted = API.on(target)
+    (step,) = make_plan([wanted], {wanted.reference: found}, {}).steps
+    assert step.reason == reason
+    assert step.right == (None if reason else found)
+
+
+def test_the_previous_version_is_one_for_the_same_platform() -> None:
+    versions = [image("stack/api:old", tagged=1), image("stack/api:old-arm64", tagged=2), image("stack/api:x-arm-v7")]
+    plan = make_plan([API.on(OWN), API.on(FOREIGN)], {}, {"stack/api": versions})
+    assert [step.previous for step in plan.steps] == ["stack/api:old", "stack/api:old-arm64"]
+    assert plan.diff["before"] == {"stack/api": "stack/api:old", "stack/api-arm64": "stack/api:old-arm64"}
+    assert plan.diff["after"] == {"stack/api": "stack/api:a", "stack/api-arm64": "stack/api:a-arm64"}
+
+
+def test_what_cannot_be_made_here_is_skipped_and_the_rest_is_made() -> None:
+    plan = make_plan([API.on(OWN), API.on(FOREIGN)], {}, {})
+    assert plan.foreign == (ARM64,)
+    skipping = plan.without({"linux/arm64": "no emulator"})
+    assert [(step.make, step.skipped, step.reason) for step in skipping.steps] == [
+        (True, "", "missing"),
+        (False, "no emulator", "missing"),
+    ]
+    assert (skipping.foreign, skipping.faults, skipping.changed) == ((), ("no emulator",), True)
+    assert skipping.diff["after"] == {"stack/api": "stack/api:a"}
+
+
+def test_where_only_skipped_images_are_missing_nothing_changes() -> None:
+    plan = make_plan([API.on(FOREIGN)], {}, {}).without({"linux/arm64": "no emulator"})
+    assert (plan.changed, plan.to_make) == (False, ())
+
+
+def test_an_image_that_is_there_is_not_skipped() -> None:
+    wanted = API.on(FOREIGN)
+    found = image(wanted.reference, made_from=wanted.input, platform="linux/arm64")
+    plan = make_plan([wanted], {wanted.reference: found}, {})
+    assert plan.foreign == ()
+    assert plan.without({"linux/arm64": "no emulator"}).faults == ()

@@ -73,6 +73,19 @@ def test_removed_directories_go_with_all_that_is_in_them() -> None:
     assert list(members(rewrite(packages(*SOME), remove=["/etc"]))) == ["usr", "usr/c"]
 
 
+LOADERS = [
+    pytest.param("usr/lib/ld-linux-aarch64.so.1", True, id="arm64"),
+    pytest.param("usr/lib/ld-linux-armhf.so.3", True, id="armhf"),
+    pytest.param("usr/lib/aarch64-linux-gnu/ld-linux-aarch64.so.1", False, id="the loader itself is the recipe's"),
+]
+
+
+@pytest.mark.parametrize(("name", "stays"), LOADERS)
+def test_the_name_of_the_loader_stays_whatever_a_recipe_removes(name: str, stays: bool) -> None:
+    archive = packages(("usr", None), ("usr/lib", None), (name, "-> somewhere"), ("usr/lib/x", b"x"))
+    assert (name in members(rewrite(archive, remove=["/usr/lib/*"]))) is stays
+
+
 def test_what_is_kept_brings_its_directories_back_with_their_modes() -> None:
     archive = packages(("usr", None), ("usr/share", None), ("usr/share/x", b"x"), ("usr/share/y", b"y"), mode=0o711)
     image = rewrite(archive, remove=["/usr"], keep=["/usr/share/y"])

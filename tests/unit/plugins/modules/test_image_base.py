@@ -8,6 +8,7 @@ import json
 import typing as t
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import (
@@ -18,6 +19,11 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine imp
     NoEngineError,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_import import ImageImportError, Order
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_platform import (
+    PLATFORMS,
+    Platform,
+    platform_input,
+)
 from ansible_collections.emorobcare.fleet.plugins.modules import image_base
 
 Run = t.Callable[..., dict[str, t.Any]]
@@ -37,6 +43,14 @@ class Host(Engine):
         self.images = {"stack/base-x:old": OLD}
         self.orders: list[Order] = []
         self.failure: Exception | None = None
+        self.faults: dict[str, str] = {}
+        self.warnings: list[str] = []
+
+    def platform(self) -> str:
+        return "linux/amd64"
+
+    def emulation_faults(self, platforms: t.Iterable[Platform], _tmpdir: str) -> dict[str, str]:
+        return {one.name: self.faults[one.name] for one in platforms if one.name in self.faults}
 
     def inspect(self, references: t.Sequence[str]) -> dict[str, Image]:
         if not self.running:
@@ -56,7 +70,8 @@ class Host(Engine):
         self.orders.append(order)
         if self.failure:
             raise self.failure
-        self.images[order.reference] = Image("sha256:new", 7, (order.reference,), order.labels, 2.0)
+        platform = order.foreign.name if order.foreign else self.platform()
+        self.images[order.reference] = Image("sha256:new", 7, (order.reference,), order.labels, 2.0, platform)
 
 
 @pytest.fixture(name="host")
@@ -64,6 +79,8 @@ def host_fixture(monkeypatch: pytest.MonkeyPatch) -> Host:
     host = Host()
     monkeypatch.setattr(image_base, "Engine", lambda: host)
     monkeypatch.setattr(image_base, "import_base", host.make)
+    monkeypatch.setattr(image_base, "emulation_faults", host.emulation_faults)
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: host.warnings.append(text))
     monkeypatch.setattr(image_base, "TOOLS", ("sh",))
     return host
 
@@ -91,9 +108,11 @@ def test_check_mode_predicts_and_makes_nothing(run: Run, host: Host) -> None:
         {
             "name": "base-x",
             "reference": "stack/base-x:a",
+            "platform": None,
             "id": None,
             "size": None,
             "built": True,
+            "skipped": False,
             "reason": "input changed",
             "seconds": 0.0,
         }
@@ -183,3 +202,55 @@ def test_an_engine_that_refuses_is_told(run: Run, host: Host) -> None:
 def test_no_bases_are_nothing_to_do(run: Run) -> None:
     result = run(bases=[])
     assert (result["changed"], result["bases"]) == (False, [])
+
+
+BOTH = ["linux/amd64", "linux/arm64"]
+WAY_OUT = "linux/arm64 is skipped, because this host cannot run its programs: install something"
+
+
+def told(result: dict[str, t.Any]) -> list[tuple[t.Any, ...]]:
+    return [(base["reference"], base["platform"], base["built"], base["skipped"]) for base in result["bases"]]
+
+
+def test_a_base_is_made_for_each_platform_and_the_second_run_is_quiet(run: Run, host: Host) -> None:
+    result = run(platforms=BOTH)
+    assert told(result) == [
+        ("stack/base-x:a", "linux/amd64", True, False),
+        ("stack/base-x:a-arm64", "linux/arm64", True, False),
+    ]
+    assert [order.foreign for order in host.orders] == [None, PLATFORMS[1]]
+    assert [order.labels[INPUT_LABEL] for order in host.orders] == [A, platform_input(A, PLATFORMS[1])]
+    assert not run(platforms=BOTH)["changed"]
+    assert not run()["changed"]
+    assert len(host.orders) == 2
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_platform_that_the_host_cannot_run_is_skipped_with_a_warning(run: Run, host: Host, check_mode: bool) -> None:
+    host.faults = {"linux/arm64": WAY_OUT}
+    result = run(platforms=BOTH, _ansible_check_mode=check_mode)
+    assert told(result) == [
+        ("stack/base-x:a", "linux/amd64", True, False),
+        ("stack/base-x:a-arm64", "linux/arm64", False, True),
+    ]
+    assert [base["reason"] for base in result["bases"]] == ["input changed", WAY_OUT]
+    assert host.warnings == [WAY_OUT]
+    assert result["changed"]
+    assert len(host.orders) == (0 if check_mode else 1)
+
+
+def test_where_all_that_is_missing_is_skipped_nothing_is_needed_and_nothing_changes(
+    run: Run, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.faults = {"linux/arm64": WAY_OUT}
+    monkeypatch.setattr(image_base, "TOOLS", ("no-such-tool",))
+    result = run(platforms=["linux/arm64"])
+    assert (result["changed"], result["tools_missing"], host.orders) == (False, [], [])
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_platform_that_there_is_not_is_refused(run: Run, host: Host, check_mode: bool) -> None:
+    result = run(platforms=["linux/arm46"], _ansible_check_mode=check_mode)
+    assert result["failed"]
+    assert result["msg"].startswith("platforms[0] is 'linux/arm46': use one of linux/amd64, linux/arm64, linux/arm/v7")
+    assert host.orders == []

@@ -9,6 +9,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_build import Build, ImageBuildError, Secret
@@ -17,6 +18,11 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine imp
     Engine,
     Image,
     NoEngineError,
+)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_platform import (
+    PLATFORMS,
+    Platform,
+    platform_input,
 )
 from ansible_collections.emorobcare.fleet.plugins.modules import image_build
 
@@ -36,9 +42,17 @@ class Host(Engine):
         self.images: dict[str, Image] = {}
         self.builds: list[tuple[Build, list[Secret], dict[str, str]]] = []
         self.failing = ""
+        self.faults: dict[str, str] = {}
+        self.warnings: list[str] = []
 
-    def put(self, reference: str, made_from: str, tagged: float = 1.0) -> Image:
-        image = Image(f"sha256:{reference}", 7, (reference,), {INPUT_LABEL: made_from}, tagged)
+    def platform(self) -> str:
+        return "linux/amd64"
+
+    def emulation_faults(self, platforms: t.Iterable[Platform], _tmpdir: str) -> dict[str, str]:
+        return {one.name: self.faults[one.name] for one in platforms if one.name in self.faults}
+
+    def put(self, reference: str, made_from: str, tagged: float = 1.0, platform: str = "linux/amd64") -> Image:
+        image = Image(f"sha256:{reference}", 7, (reference,), {INPUT_LABEL: made_from}, tagged, platform)
         self.images[reference] = image
         return image
 
@@ -62,7 +76,8 @@ class Host(Engine):
         self.builds.append((build, secrets, labels))
         if build.wanted.reference == self.failing:
             raise ImageBuildError(f"{self.failing} cannot be built")
-        return self.put(build.wanted.reference, build.wanted.input, tagged=9.0)
+        platform = build.wanted.target.name or self.platform()
+        return self.put(build.wanted.reference, build.wanted.input, tagged=9.0, platform=platform)
 
 
 @pytest.fixture(name="host")
@@ -70,6 +85,8 @@ def host_fixture(monkeypatch: pytest.MonkeyPatch) -> Host:
     host = Host()
     monkeypatch.setattr(image_build, "Engine", lambda: host)
     monkeypatch.setattr(image_build, "build_image", host.build)
+    monkeypatch.setattr(image_build, "emulation_faults", host.emulation_faults)
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, text: host.warnings.append(text))
     return host
 
 
@@ -168,6 +185,11 @@ REFUSED = [
     pytest.param([{**API, "reference": "stack/api:latest"}], "never latest", id="latest"),
     pytest.param([{**API, "input": "abc"}], "64 lower-case hex digits", id="no digest"),
     pytest.param([API, API], "asked for 2 times", id="twice"),
+    pytest.param(
+        [{**API, "args": {"A": "1"}, "base_args": ["B"]}],
+        "base_args has B, which is none of its args (A)",
+        id="base_args",
+    ),
 ]
 
 
@@ -186,3 +208,87 @@ def test_a_missing_engine_is_an_error_but_in_check_mode(run: Run, host: Host) ->
     host.running = False
     assert told(run(_ansible_check_mode=True)) == [("api", True, "missing", None), ("asr", True, "missing", None)]
     assert run()["msg"] == "no engine"
+
+
+BOTH = ["linux/amd64", "linux/arm64"]
+WAY_OUT = "linux/arm64 is skipped, because this host cannot run its programs: install something"
+
+
+def told_of_platforms(result: dict[str, t.Any]) -> list[tuple[t.Any, ...]]:
+    return [(image["reference"], image["platform"], image["built"], image["skipped"]) for image in result["images"]]
+
+
+def test_an_image_is_built_for_each_platform_from_one_context_and_the_second_run_is_quiet(run: Run, host: Host) -> None:
+    result = run(images=[API, ASR], platforms=BOTH)
+    assert told_of_platforms(result) == [
+        ("stack/api:a", "linux/amd64", True, False),
+        ("stack/api:a-arm64", "linux/arm64", True, False),
+        ("stack/asr:b", "linux/amd64", True, False),
+        ("stack/asr:b-arm64", "linux/arm64", True, False),
+    ]
+    assert [build.context for build, _secrets, _labels in host.builds] == ["/tmp/api.tar"] * 2 + ["/tmp/asr.tar"] * 2
+    labels = host.builds[1][2]
+    assert labels[INPUT_LABEL] == platform_input(A, PLATFORMS[1])
+    assert labels["org.opencontainers.image.version"] == "a-arm64"
+    assert not run(images=[API, ASR], platforms=BOTH)["changed"]
+    assert not run(images=[API, ASR])["changed"]
+    assert len(host.builds) == 4
+
+
+def test_only_arguments_that_name_our_bases_follow_the_platform(run: Run, host: Host) -> None:
+    args = {"BASE_PYTHON": "emorobcare.fleet/base-python:1", "BASE_OTHER": "other:1", "REVISION": "7"}
+    run(images=[{**API, "args": args, "base_args": ["BASE_PYTHON"]}], platforms=BOTH)
+    assert [build.args for build, _secrets, _labels in host.builds] == [
+        args,
+        {**args, "BASE_PYTHON": "emorobcare.fleet/base-python:1-arm64"},
+    ]
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_platform_that_the_host_cannot_run_is_skipped_with_a_warning_and_the_rest_is_built(
+    run: Run, host: Host, check_mode: bool
+) -> None:
+    host.faults = {"linux/arm64": WAY_OUT}
+    result = run(images=[API], platforms=BOTH, _ansible_check_mode=check_mode)
+    assert told_of_platforms(result) == [
+        ("stack/api:a", "linux/amd64", True, False),
+        ("stack/api:a-arm64", "linux/arm64", False, True),
+    ]
+    skipped = result["images"][1]
+    assert (skipped["id"], skipped["size"], skipped["reason"]) == (None, None, WAY_OUT)
+    assert host.warnings == [WAY_OUT]
+    assert len(host.builds) == (0 if check_mode else 1)
+    host.put("stack/api:a", A)
+    assert not run(images=[API], platforms=BOTH, _ansible_check_mode=check_mode)["changed"]
+
+
+def test_a_secret_is_not_missed_when_all_is_skipped(run: Run, host: Host) -> None:
+    host.faults = {"linux/arm64": WAY_OUT}
+    result = run(images=[API], platforms=["linux/arm64"], secrets={"ca": "/nonexistent/ca.crt"})
+    assert not result["changed"]
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_a_platform_that_there_is_not_is_refused(run: Run, host: Host, check_mode: bool) -> None:
+    result = run(platforms=["linux/arm46"], _ansible_check_mode=check_mode)
+    assert result["failed"]
+    assert result["msg"].startswith("platforms[0] is 'linux/arm46': use one of linux/amd64, linux/arm64, linux/arm/v7")
+    assert host.builds == []
+
+
+KEPT = [
+    pytest.param(BOTH, ("base:1", None), id="the engine's own first"),
+    pytest.param(["linux/arm64"], ("base:1-arm64", "linux/arm64"), id="a foreign one where there is no other"),
+]
+
+
+@pytest.mark.parametrize(("platforms", "used"), KEPT)
+def test_packages_are_kept_with_a_base_that_is_there(
+    run: Run, monkeypatch: pytest.MonkeyPatch, platforms: list[str], used: tuple[str, str | None]
+) -> None:
+    calls: list[tuple[str, str | None]] = []
+    for name in ("fill", "take"):
+        monkeypatch.setattr(image_build, name, lambda base, _directory, platform: calls.append((base, platform)))
+    image = {**API, "args": {"BASE_X_BUILD": "base:1"}, "base_args": ["BASE_X_BUILD"]}
+    run(images=[image], platforms=platforms, cache_directory="/kept")
+    assert calls == [used, used]

@@ -41,6 +41,7 @@ def test_a_stack_is_resolved(load: Load, folder: pathlib.Path) -> None:
         "context": str(folder / "images" / "api"),
         "dockerfile": "Dockerfile",
         "args": {"REVISION": "7", "BASE_PYTHON": base["reference"]},
+        "base_args": ["BASE_PYTHON"],
         "max_size": 300_000_000,
     }
     assert (base["name"], base["recipe"]) == ("base-python", {"suite": "trixie", "packages": ["python3-minimal"]})
@@ -84,6 +85,7 @@ def test_bases_of_a_registry_stay_as_the_dockerfile_names_them(load: Load) -> No
     stack = load("prod", "registry")
     assert stack["bases"] == []
     assert stack["images"][0]["args"]["BASE_PYTHON"] == "python:3.13-slim@sha256:" + "1" * 64
+    assert stack["images"][0]["base_args"] == []
     assert stack["images"][0]["input"] != load("prod", "debian")["images"][0]["input"]
 
 
