@@ -201,8 +201,8 @@ def _refuse_unknown(site: Site, journal: Journal, sight: Sight) -> None:
     if sight.stage.colour and journal.committed is None and journal.phase == "idle" and sight.containers:
         names = ", ".join(sorted(one.name for one in sight.containers))
         raise ReleaseError(
-            f"containers of stack {journal.stack} are here ({names}), and {site.places.journal} does not tell what they "
-            "are. Take the stack down, which keeps its data (state=absent, playbooks/down.yml); then run the same "
+            f"containers of stack {journal.stack} are here ({names}), and {site.places.journal} does not tell what "
+            "they are. Take the stack down, which keeps its data (state=absent, playbooks/down.yml); then run the same "
             "command again. Nothing was touched",
             reason="journal_lost",
         )
