@@ -47,7 +47,10 @@ class Engine:
             return self.compose(words)
         self.said.append(" ".join(words[1:3]))
         if words[1:3] == ["container", "ls"]:
-            return Answer(0, "\n".join(self.containers), "")
+            ours = not any("project=" in word for word in words) or words[-1].endswith("project=shop")
+            return Answer(0, "\n".join(self.containers) if ours else "", "")
+        if words[1] == "info":
+            return Answer(0, "/\n", "")
         if words[1:3] == ["container", "inspect"]:
             return Answer(0, json.dumps([self.containers[name] for name in words[4:] if name in self.containers]), "")
         if words[1:3] == ["container", "logs"]:
@@ -148,7 +151,7 @@ def release(image: str = "good:1", secrets: dict[str, str] | None = None, **docu
     return {"release": whole, "id": sha256(canonical), "files": {"compose.yml": base64.b64encode(content).decode()}}
 
 
-LOOK = ["compose config --format", "compose config --hash", "container inspect", "container ls"]
+LOOK = ["compose config --format", "compose config --hash", "container inspect", *["container ls"] * 5]
 
 
 def test_a_release_is_committed_and_the_second_run_only_looks(run: Run, engine: Engine, tmp_path: Path) -> None:
@@ -198,7 +201,7 @@ def test_a_bad_first_release_leaves_nothing(run: Run, engine: Engine, tmp_path: 
     assert result["rolled_back_to"] is None
     assert "Nothing was committed before" in result["msg"]
     assert engine.containers == {}
-    assert engine.said[-1] == "compose down --remove-orphans"
+    assert "compose down --remove-orphans" in engine.said
     stack = tmp_path / "fleet" / "stacks" / "shop"
     assert not list((stack / "releases").iterdir())
     assert not list((stack / "settings").iterdir())
