@@ -96,8 +96,8 @@ class CheckRecord:
 def decide_soak(gate: Gate, rounds: t.Sequence[Round]) -> Decision:
     """Judge the history of a gate that has passed and must go on holding for its whole time, oldest round first.
 
-    A check that fails now and then is borne; it fails when it did so in `success_threshold` rounds in a row. When the time
-    is over while it fails, the rounds that this takes are added.
+    A check that fails now and then is borne; it fails when it did so in `success_threshold` rounds in a row. When
+    the time is over while it fails, the rounds that this takes are added.
     """
     if not rounds:
         return Decision("continue")

@@ -73,7 +73,7 @@ class Activation:
                 self._soak(candidate)
                 if prepared is not None:
                     keep_given_secrets(self._site.places, prepared)
-                commit = self._commit(candidate, run, overrides)
+                commit = self._commit(candidate, plan, run, overrides)
                 self._books.save(self.journal.committing(commit, keep, retire=True))
         except ReleaseError as exc:
             raise self._failed(candidate, exc) from None
@@ -152,7 +152,7 @@ class Activation:
             self._site.warn(f"the release is committed, but what it replaced could not be removed: {exc}")
         self._books.prune()
 
-    def _commit(self, candidate: Candidate, run: GateRun, overrides: t.Sequence[str]) -> Commit:
+    def _commit(self, candidate: Candidate, plan: Plan, run: GateRun, overrides: t.Sequence[str]) -> Commit:
         lifecycles = candidate.release.lifecycles
         jobs = [name for name, lifecycle in lifecycles.items() if lifecycle == "job"]
         earlier = self.journal.committed.ready if self.journal.committed else {}
@@ -164,9 +164,14 @@ class Activation:
             hashes={name: Hashes(one, actual.get(name, one)) for name, one in sorted(candidate.hashes.items())},
             ready={name: seconds for name, seconds in sorted(ready.items()) if name in candidate.hashes},
             colour=candidate.stage.colour or "",
-            irreversible=candidate.release.rollout.irreversible,
+            irreversible=self._ran(candidate, plan),
             overrides=tuple(overrides),
         )
+
+    def _ran(self, candidate: Candidate, plan: Plan) -> tuple[str, ...]:
+        """Return the jobs that cannot be undone and ran; a run that was cut off may have run them before this one."""
+        jobs = [name for name in candidate.release.rollout.irreversible if name in candidate.hashes]
+        return tuple(jobs) if self._interrupted else plan.runs(jobs)
 
     def _failed(self, candidate: Candidate, exc: ReleaseError) -> ReleaseError:
         """Go back as far as something was touched; return the error that tells all of it."""

@@ -116,10 +116,12 @@ def stage_of(site: Site, release: Release, identity: Identity, colour: Colour | 
 
 
 def without_jobs(site: Site, candidate: Candidate, jobs: t.Collection[str]) -> Candidate:
-    """Return the candidate without some of its jobs: those that ran for it once and cannot be undone."""
-    left_out = set(jobs) & set(candidate.hashes)
-    if not left_out:
+    """Return the candidate without some of its jobs: those that ran for it once and cannot be undone.
+
+    They need not be among its hashes: a commit that was gone back to lacks them, and its Compose files have them.
+    """
+    if not jobs:
         return candidate
-    stage = skip_jobs(candidate.stage, resolved(site.docker, candidate.compose)[0], left_out)
-    hashes = {name: one for name, one in candidate.hashes.items() if name not in left_out}
+    stage = skip_jobs(candidate.stage, resolved(site.docker, candidate.compose)[0], jobs)
+    hashes = {name: one for name, one in candidate.hashes.items() if name not in jobs}
     return dataclasses.replace(candidate, stage=stage, hashes=hashes)

@@ -21,8 +21,9 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_probes impo
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_activate import Activation
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_back import recover
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_busy import wait_until_free
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_candidate import Candidate
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_candidate import Candidate, without_jobs
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_compose import mounts_from
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import Release
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_engine import docker_root
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import load_journal
@@ -163,6 +164,7 @@ def _look_ahead(
         serving = tuple(one for one in sight.containers if one.project in sight.stage.projects)
         found = _found(journal, serving)
         stale = _stale(prepared, layout, sight)
+        done = _done(journal, prepared, release)
         running = sight.project.running
         hashes = {name: one for name, one in sight.hashes.items() if name in running}
         candidate = Candidate(
@@ -175,7 +177,7 @@ def _look_ahead(
             parameters=prepared.settings.parameters,
             secrets=prepared.secrets,
         )
-        plan = make_plan(_wanted(request, prepared, sight, stale), found)
+        plan = make_plan(_wanted(request, prepared, sight, stale, done), found)
         ingress = ingress_of(candidate) if sight.stage.colour else None
         if ingress:
             plan = plan.with_step(Door(site, release.stack).step(ingress, os.path.dirname(layout.override)))
@@ -189,6 +191,8 @@ def _look_ahead(
             candidate = replace(candidate, stage=stage_on(release, layout, sight.config, other(live)))
             if "memory" not in request.overrides and candidate.stage.parts:
                 refuse_memory(candidate.stage.parts.side["services"], read_meminfo())
+        if not plan.settled:
+            candidate = without_jobs(site, candidate, done)
         return Outlook(sight, serving, candidate, found, plan, (*pending, *missing))
 
 
@@ -231,7 +235,14 @@ def _stale(prepared: Prepared, layout: Layout, sight: Sight) -> frozenset[str]:
     return frozenset(altered & {container.service for container in sight.containers})
 
 
-def _wanted(request: Request, prepared: Prepared, sight: Sight, stale: frozenset[str]) -> Wanted:
+def _done(journal: Journal, prepared: Prepared, release: Release) -> frozenset[str]:
+    """Return the jobs that cannot be undone and need not run: the release is committed, so they did, or went back."""
+    committed = journal.committed
+    same = committed is not None and committed.identity == prepared.identity
+    return frozenset(release.rollout.irreversible if same else ())
+
+
+def _wanted(request: Request, prepared: Prepared, sight: Sight, stale: frozenset[str], done: frozenset[str]) -> Wanted:
     return Wanted(
         identity=prepared.identity,
         services=sight.project.services,
@@ -240,6 +251,7 @@ def _wanted(request: Request, prepared: Prepared, sight: Sight, stale: frozenset
         images=sight.images,
         stale=stale,
         sides=sight.stage.colour is not None,
+        done=done,
     )
 
 

@@ -229,8 +229,8 @@ def fill_folder(folder: str, places: Places, release: Release, contents: t.Mappi
 def load_journal(places: Places, warn: t.Callable[[str], None]) -> Journal:
     """Return the stack's journal, a new one where there is none.
 
-    One that cannot be read is set aside, and the one before it counts: it is at most a step behind, so that something may
-    be under way. Without either, the containers tell the rest, and the next commit is a whole one again.
+    One that cannot be read is set aside, and the one before it counts: it is at most a step behind, so that something
+    may be under way. Without either, the containers tell the rest, and the next commit is a whole one again.
 
     Raises:
         ReleaseError: a newer version of the collection wrote it.
