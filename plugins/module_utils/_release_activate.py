@@ -42,6 +42,8 @@ class Activation:
         self._before = Before(before)
         self._since = time.time()
         self._touched = self._interrupted
+        self._snapshots: tuple[str, ...] = ()
+        self._begun: tuple[str, ...] = ()
 
     @property
     def journal(self) -> Journal:
@@ -88,7 +90,9 @@ class Activation:
         site, stage = self._site, candidate.stage
         if take := plan.snapshots(candidate.release.rollout):
             self._enter("snapshot", candidate)
-            take_snapshots(site.docker, self._before.containers, candidate.release.rollout, take, self._mask)
+            self._snapshots = take_snapshots(
+                site.docker, self._before.containers, candidate.release.rollout, take, self._mask
+            )
         self._touched = True
         self._make_room(candidate)
         if stage.data and plan.acts_on(candidate.stateful):
@@ -99,6 +103,7 @@ class Activation:
                 attach_data(site.docker, recall(site, committed).stage)  # the old side serves on
         self._enter("candidate", candidate)
         if not stage.colour or plan.acts_on(frozenset(candidate.hashes) - candidate.stateful):
+            self._begun = self._ran(candidate, plan)
             stand_side(site, candidate, self._before, self._mask)
         else:
             attach_data(site.docker, stage)
@@ -125,8 +130,12 @@ class Activation:
         door.drain(live, candidate.release.rollout.drain)
 
     def _soak(self, candidate: Candidate) -> None:
-        seconds = candidate.release.rollout.soak
-        if seconds > 0:
+        seconds, committed = candidate.release.rollout.soak, self.journal.committed
+        stays = committed and (committed.identity, committed.colour) == (
+            candidate.identity,
+            candidate.stage.colour or "",
+        )
+        if seconds > 0 and not stays:  # what was only repaired has had its soak, and could go back to nothing
             self._enter("soak", candidate)
             hold_gate(self._site.docker, *self._checks(candidate), seconds, self._mask)
 
@@ -173,6 +182,17 @@ class Activation:
         jobs = [name for name in candidate.release.rollout.irreversible if name in candidate.hashes]
         return tuple(jobs) if self._interrupted else plan.runs(jobs)
 
+    def _left_behind(self) -> str:
+        """Return a sentence on what going back does not mend, empty when there is nothing."""
+        if not self._begun:
+            return ""
+        saved = ""
+        if self._snapshots:
+            saved = f": the snapshot of {', '.join(self._snapshots)}, taken before, holds what was there"
+        elif not self._interrupted:
+            saved = ": no snapshot was taken before"
+        return f". What {', '.join(self._begun)} did to the data cannot be undone, and may be there still{saved}"
+
     def _failed(self, candidate: Candidate, exc: ReleaseError) -> ReleaseError:
         """Go back as far as something was touched; return the error that tells all of it."""
         failure = Failure(now(), candidate.release.id, exc.reason, str(exc))
@@ -180,7 +200,7 @@ class Activation:
         back = go_back(self._books, candidate, self._unknown, self._mask) if self._touched else None
         self._books.close(failure, settled=back is None or back.settled, prune=not self._unknown)
         tail = "".join(f"\n  {line}" for line in log)
-        note = back.note if back else "No container was touched"
+        note = (back.note if back else "No container was touched") + self._left_behind()
         return ReleaseError(
             f"release {candidate.release.id[:12]} was not committed: {exc}. {note}."
             + (f" Last lines of its log:{tail}" if tail else ""),

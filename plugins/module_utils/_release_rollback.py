@@ -20,6 +20,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_back imp
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_candidate import (
     Candidate,
     recall,
+    refuse_no_room_beside,
     stage_of,
     without_jobs,
 )
@@ -66,12 +67,15 @@ def losses(journal: Journal, target: Commit) -> tuple[str, ...]:
     return tuple(dict.fromkeys(job for one in later for job in one.irreversible))
 
 
-def roll_back(site: Site, wanted: str | None, accept_loss: bool, keep: int) -> dict[str, t.Any]:
+def roll_back(
+    site: Site, wanted: str | None, accept_loss: bool, keep: int, overrides: t.Collection[str] = ()
+) -> dict[str, t.Any]:
     """Go back to a kept release.
 
     Raises:
         ReleaseError: there is none, something that it needs is gone (`release_gone`), it would lose what a job did
-            (`irreversible`), or it does not pass its gate; then the host stays on what was committed.
+            (`irreversible`), its side has no room (`no_memory`), or it does not pass its gate; then the host stays on
+            what was committed.
     """
     journal = load_journal(site.places, site.warn)
     mask = Masker(value.decode("utf-8", "replace") for value in held_secrets(site.places).values())
@@ -83,12 +87,14 @@ def roll_back(site: Site, wanted: str | None, accept_loss: bool, keep: int) -> d
         return {**result, "changed": False, "plan": [], "services": [], "gate": []}
     _refuse_losses(losses(journal, target), accept_loss)
     candidate, plan = _look_ahead(site, journal, target)
+    beside = plan.beside and journal.committed is not None and journal.committed.colour != ""
+    overridden = refuse_no_room_beside(candidate, overrides) if beside else ()
     steps = [{"service": step.service, "action": step.action, "why": step.why} for step in plan.steps]
     result = {**result, "changed": True, "plan": steps, "services": [], "gate": []}
     if site.check_mode:
         return result
     containers = look(site.docker, *all_projects(journal.stack))
-    run = Activation(site, journal, containers, mask).carry_out(candidate, plan, None, keep)
+    run = Activation(site, journal, containers, mask).carry_out(candidate, plan, None, keep, overridden)
     services = [
         {"service": one.service, "state": one.status, "health": one.health or None, "lifecycle": None, "url": None}
         for one in run.containers
