@@ -142,11 +142,10 @@ class Door:
         runtime.wait_until_up(colour, time.monotonic() + timeout)
         runtime.switch(colour)
 
-    def turn_if_there(self, colour: Colour) -> None:
-        """Serve a side, if the ingress is up at all."""
+    def turn_if_there(self, colour: Colour) -> bool:
+        """Serve a side, if the ingress is up at all; return whether another one was served."""
         container = self._container()
-        if container is not None and container.running:
-            self._runtime().switch(colour)
+        return container is not None and container.running and self._runtime().switch(colour)
 
     def drain(self, colour: Colour, limit: float) -> None:
         """Wait until nothing that a side began is open any more; cut what is left after `limit` seconds."""
