@@ -34,7 +34,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files im
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import Commit, Journal
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_parts import colour_of, other
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import Found, Plan, Wanted, make_plan
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import Site, held_secrets
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import Site, secret_values
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_stage import all_projects
 from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Masker
 
@@ -77,7 +77,7 @@ def roll_back(site: Site, wanted: str | None, accept_loss: bool, keep: int) -> d
             (`irreversible`), or it does not pass its gate; then the host stays on what was committed.
     """
     journal = load_journal(site.places, site.warn)
-    mask = Masker(value.decode("utf-8", "replace") for value in held_secrets(site.places).values())
+    mask = Masker(secret_values(site.places))
     if journal.phase not in ("idle", "removing") and not site.check_mode:
         journal = recover(site, journal, mask)[0]
     target = choose(journal, wanted)
