@@ -17,6 +17,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import Places, save_journal
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import Commit, Journal
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import Identity
+from ansible_collections.emorobcare.fleet.plugins.module_utils._zipapp import loaded_source, sources_of
 from ansible_collections.emorobcare.fleet.plugins.modules import recover_tool
 
 Result = dict[str, t.Any]
@@ -97,7 +98,7 @@ def test_it_runs_without_ansible_and_has_all_that_it_imports(run: Run, program: 
     assert (done.stdout, done.stderr, done.returncode) == ("shop: at rest on release 9f86d081884c\n", "", 0)
     names = "__import__('sys').path.insert(0, __import__('sys').argv[1])\n" + "".join(
         f"import {recover_tool.__name__.rpartition('.modules.')[0]}.module_utils.{name}\n"
-        for name in recover_tool.sources_of("_release_recover", recover_tool.loaded_source)
+        for name in sources_of("_release_recover", loaded_source)
     )
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", names, program], capture_output=True, text=True, check=False
