@@ -71,6 +71,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_room imp
     LEAST_FOR_US,
     refuse_disk,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_rows import gap, steps
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_settings import interpolate
 from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Masker
 
@@ -120,10 +121,11 @@ def deploy(site: Site, request: Request) -> Result:
         "release": identity.release,
         "settings": identity.settings,
         "services": _services(request, prepared, sight, outlook.serving, journal),
-        "plan": _steps(plan),
-        "gap": _gap(plan, journal, journal.moves(outlook.candidate.stage.colour or "")),
+        "plan": steps(plan),
+        "gap": gap(plan, journal, outlook.candidate.stage.colour),
         "diff": describe(plan, identity, outlook.found),
         "gate": [],
+        "colour": outlook.candidate.stage.colour,
     }
     if site.check_mode:
         changed = plan.act or plan.commit or sight.wrote
@@ -289,18 +291,6 @@ def _found(journal: Journal, serving: tuple[Container, ...]) -> Found:
     )
 
 
-def _gap(plan: Plan, journal: Journal, moves: bool) -> dict[str, t.Any]:
-    """Return which services will not answer for a while, and for how many seconds: as long as they took last time.
-
-    Args:
-        moves: a stack gets sides, or loses them; then it is taken down first.
-    """
-    ready = journal.committed.ready if journal.committed else {}
-    services = sorted(journal.committed.hashes) if moves and journal.committed else list(plan.gaps)
-    known = [ready[name] for name in services if name in ready]
-    return {"services": services, "seconds": max(known, default=None) if services else 0.0}
-
-
 def _blind(request: Request, journal: Journal, pending: list[str]) -> Result:
     """Return what can be predicted where there is no engine to ask."""
     plan = first_plan(request.release.lifecycles, "Docker does not answer on this host yet")
@@ -311,10 +301,11 @@ def _blind(request: Request, journal: Journal, pending: list[str]) -> Result:
         "release": request.release.id,
         "settings": None,
         "services": [],
-        "plan": _steps(plan),
+        "plan": steps(plan),
         "gap": {"services": [], "seconds": 0.0},
         "diff": {"before": before, "after": after},
         "gate": [],
+        "colour": None,
         "pending": pending,
     }
 
@@ -324,10 +315,6 @@ def _checks(run: GateRun) -> list[dict[str, t.Any]]:
         {"service": one.service, "check": one.check, "attempts": one.attempts, "latency": one.latency}
         for one in summarise(run.rounds)
     ]
-
-
-def _steps(plan: Plan) -> list[dict[str, str]]:
-    return [{"service": step.service, "action": step.action, "why": step.why} for step in plan.steps]
 
 
 def _services(

@@ -183,6 +183,14 @@ def held_secrets(places: Places) -> dict[str, bytes]:
     return {name: content for name, content in contents.items() if content}
 
 
+def secret_values(places: Places) -> set[str]:
+    """Return every value of a secret that the host holds for the stack: those that older releases mount too."""
+    names = sorted(os.listdir(places.mounted)) if os.path.isdir(places.mounted) else []
+    mounted = [read_file(os.path.join(places.mounted, name)) for name in names]
+    values = [*held_secrets(places).values(), *filter(None, mounted)]
+    return {value.decode("utf-8", "replace") for value in values}
+
+
 @contextlib.contextmanager
 def laid_out(site: Site, request: Request, prepared: Prepared) -> t.Iterator[Layout]:
     """Put the release's files and settings where Compose can read them.

@@ -14,7 +14,7 @@ import os
 import re
 import typing as t
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import look
+from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import Container, look
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_activate import Activation
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_back import recover
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_candidate import (
@@ -36,7 +36,9 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files im
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import Commit, Journal
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_parts import colour_of, other
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import Found, Plan, Wanted, make_plan
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import Site, held_secrets
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import Site, secret_values
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_rows import gap, steps
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_settings import interpolate
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_stage import all_projects
 from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Masker
 
@@ -78,28 +80,50 @@ def roll_back(
             what was committed.
     """
     journal = load_journal(site.places, site.warn)
-    mask = Masker(value.decode("utf-8", "replace") for value in held_secrets(site.places).values())
+    mask = Masker(secret_values(site.places))
     if journal.phase not in ("idle", "removing") and not site.check_mode:
         journal = recover(site, journal, mask)[0]
     target = choose(journal, wanted)
-    result: dict[str, t.Any] = {"release": target.identity.release, "settings": target.identity.settings}
+    result: dict[str, t.Any] = {
+        "release": target.identity.release,
+        "settings": target.identity.settings,
+        "plan": [],
+        "services": [],
+        "gate": [],
+        "gap": {"services": [], "seconds": 0.0},
+        "colour": target.colour or None,
+    }
     if target == journal.committed:
-        return {**result, "changed": False, "plan": [], "services": [], "gate": []}
+        return {**result, "changed": False}
     _refuse_losses(losses(journal, target), accept_loss)
     candidate, plan = _look_ahead(site, journal, target)
     beside = plan.beside and journal.committed is not None and journal.committed.colour != ""
     overridden = refuse_no_room_beside(candidate, overrides) if beside else ()
-    steps = [{"service": step.service, "action": step.action, "why": step.why} for step in plan.steps]
-    result = {**result, "changed": True, "plan": steps, "services": [], "gate": []}
+    colour = candidate.stage.colour
+    result = {**result, "changed": True, "plan": steps(plan), "gap": gap(plan, journal, colour), "colour": colour}
     if site.check_mode:
         return result
     containers = look(site.docker, *all_projects(journal.stack))
-    run = Activation(site, journal, containers, mask).carry_out(candidate, plan, None, keep, overridden)
-    services = [
-        {"service": one.service, "state": one.status, "health": one.health or None, "lifecycle": None, "url": None}
-        for one in run.containers
-    ]
-    return {**result, "services": [{**row, "models": [], "ready_seconds": None} for row in services]}
+    activation = Activation(site, journal, containers, mask)
+    run = activation.carry_out(candidate, plan, None, keep, overridden)
+    committed = activation.journal.committed
+    ready = committed.ready if committed else {}
+    return {**result, "services": [_row(one, candidate, ready) for one in run.containers]}
+
+
+def _row(container: Container, candidate: Candidate, ready: t.Mapping[str, float]) -> dict[str, t.Any]:
+    """Return what a service of the release that came back is like, for people."""
+    service, release = container.service, candidate.release
+    url = release.urls.get(service)
+    return {
+        "service": service,
+        "lifecycle": release.lifecycles.get(service),
+        "state": container.status,
+        "health": container.health or None,
+        "url": interpolate(url, candidate.parameters) if url else None,
+        "models": [],
+        "ready_seconds": ready.get(service),
+    }
 
 
 def _is_called(commit: Commit, wanted: str) -> bool:

@@ -204,7 +204,7 @@ release:
 settings:
   description: Keyed digest of parameters and secrets; it tells nothing about them.
   type: str
-  returned: success with O(state=committed)
+  returned: success, but with O(state=absent)
 services:
   description: What runs, a row for each active service.
   type: list
@@ -245,14 +245,19 @@ plan:
   description: What happens to each service, and why.
   type: list
   elements: dict
-  returned: success with O(state=committed)
+  returned: success, but with O(state=absent)
   sample:
     - {service: api, action: recreate, why: its configuration changed}
 gap:
   description: Which services do not answer for a while, and for how many seconds, as far as the last time tells.
   type: dict
-  returned: success with O(state=committed)
+  returned: success, but with O(state=absent)
   sample: {services: [db], seconds: 4.2}
+colour:
+  description: The side that the release serves from, or is going to, V(none) where there are no sides.
+  type: str
+  returned: success, but with O(state=absent)
+  sample: green
 gate:
   description: How often each check was tried, and how long its last answer took; empty when the gate did not run.
   type: list
