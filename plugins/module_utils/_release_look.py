@@ -45,11 +45,6 @@ def is_locked(places: Places) -> bool:
     return False
 
 
-def is_lost(places: Places, journal: Journal) -> bool:
-    """Whether a journal that was loaded is a new one, because none that is there can be read."""
-    return journal.committed is None and journal.phase == "idle" and not _readable(places)
-
-
 def in_use(root: str, besides: str = "") -> list[str]:
     """Return the stacks below a root that have a release, or something under way, or a journal that does not tell.
 
@@ -59,19 +54,23 @@ def in_use(root: str, besides: str = "") -> list[str]:
     return [name for name in stacks_of(root) if name != besides and not _is_off(Places(root, "", name))]
 
 
-def read_journal(path: str) -> Journal | None:
-    """Return the journal in a file, None where there is none that can be read.
+def read_journal(places: Places) -> Journal | None:
+    """Return the stack's journal, or the one before it where that cannot be read; None where neither can.
 
     Raises:
         ReleaseError: a newer version of the collection wrote it (`journal_newer`).
     """
-    content = read_file(path)
-    return None if content is None else decode_journal(content, path)
+    for path in _journals(places):
+        content = read_file(path)
+        journal = None if content is None else decode_journal(content, path)
+        if journal is not None:
+            return journal
+    return None
 
 
 def _is_off(places: Places) -> bool:
     try:
-        journal = read_journal(places.journal)
+        journal = read_journal(places)
     except ReleaseError:
         return False
     return journal is not None and journal.committed is None and journal.phase in ("idle", "removing")
@@ -86,10 +85,6 @@ def _is_stack(name: str) -> bool:
 
 def _has_journal(places: Places) -> bool:
     return any(os.path.lexists(path) for path in _journals(places))
-
-
-def _readable(places: Places) -> bool:
-    return any(read_journal(path) is not None for path in _journals(places))
 
 
 def _journals(places: Places) -> t.Iterator[str]:

@@ -232,7 +232,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 def find_journal(places: Places) -> tuple[Journal | None, dict[str, str] | None]:
     """Return the journal, or why there is none; the one before it counts where it cannot be read."""
     try:
-        journal = read_journal(places.journal) or read_journal(places.journal_before)
+        journal = read_journal(places)
     except ReleaseError as exc:
         return None, {"reason": exc.reason, "message": str(exc)}
     except OSError as exc:

@@ -16,12 +16,11 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_look import (
     in_use,
     is_locked,
-    is_lost,
+    read_journal,
     stacks_of,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import Identity
 
-NEW = Journal("shop", "ab" * 32)
 COMMIT = Commit(Identity("r1", "s1"), "2026-11-21T09:30:00Z", {}, {})
 
 
@@ -72,16 +71,17 @@ def test_a_journal_that_does_not_tell_counts_as_in_use(tmp_path: Path, content: 
     assert in_use(str(tmp_path)) == ["shop"]
 
 
-def test_a_journal_is_lost_only_when_nothing_of_it_can_be_read(tmp_path: Path) -> None:
+def test_the_journal_before_counts_where_the_last_one_cannot_be_read(tmp_path: Path) -> None:
     places = write(tmp_path, "shop")
-    assert not is_lost(places, NEW)
+    journal = read_journal(places)
+    assert journal is not None
+    save_journal(places, journal.removed())
+    assert read_journal(places) == journal.removed()
     Path(places.journal).write_text("torn")
-    assert is_lost(places, NEW)
-    assert not is_lost(places, Journal("shop", "ab" * 32, committed=COMMIT))
-    Path(places.journal_before).write_bytes(b"")
-    save_journal(places_of(tmp_path, "other"), NEW)
-    os.rename(places_of(tmp_path, "other").journal, places.journal_before)
-    assert not is_lost(places, NEW)
+    assert read_journal(places) == journal
+    Path(places.journal_before).write_text("torn too")
+    assert read_journal(places) is None
+    assert read_journal(places_of(tmp_path, "none")) is None
 
 
 def test_a_lock_is_seen_without_being_made_or_taken(tmp_path: Path) -> None:
