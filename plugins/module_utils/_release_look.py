@@ -4,21 +4,16 @@
 
 # Private to this collection: it may change in any release.
 
-"""Look at the stacks of a host from outside: which there are, whether a run is at work, what a journal says."""
+"""Look at the stacks of a host from outside: which there are, which need anything, whether a run is at work."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import typing as t
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import stack_name
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import Places, read_file
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import (
-    Journal,
-    decode_journal,
-)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import Places, find_journal
 
 STACKS = "stacks"
 
@@ -54,23 +49,9 @@ def in_use(root: str, besides: str = "") -> list[str]:
     return [name for name in stacks_of(root) if name != besides and not _is_off(Places(root, "", name))]
 
 
-def read_journal(places: Places) -> Journal | None:
-    """Return the stack's journal, or the one before it where that cannot be read; None where neither can.
-
-    Raises:
-        ReleaseError: a newer version of the collection wrote it (`journal_newer`).
-    """
-    for path in _journals(places):
-        content = read_file(path)
-        journal = None if content is None else decode_journal(content, path)
-        if journal is not None:
-            return journal
-    return None
-
-
 def _is_off(places: Places) -> bool:
     try:
-        journal = read_journal(places)
+        journal = find_journal(places)[0]
     except ReleaseError:
         return False
     return journal is not None and journal.committed is None and journal.phase in ("idle", "removing")
@@ -84,9 +65,4 @@ def _is_stack(name: str) -> bool:
 
 
 def _has_journal(places: Places) -> bool:
-    return any(os.path.lexists(path) for path in _journals(places))
-
-
-def _journals(places: Places) -> t.Iterator[str]:
-    yield places.journal
-    yield places.journal_before
+    return any(os.path.lexists(path) for path in (places.journal, places.journal_before))

@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Docker, DockerMissing, default_cli
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_back import recover
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import Places, lock
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import Places, find_journal, lock
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import Journal
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_look import is_locked, read_journal, stacks_of
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_look import is_locked, stacks_of
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import Site, secret_values
 from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Masker, printable
 
@@ -134,7 +134,7 @@ def _told(places: Places) -> Outcome:
     """Tell how a stack is, without the lock and without a change."""
     if is_locked(places):
         return Outcome(places.stack, False, "a run is at work")
-    journal = read_journal(places)
+    journal = find_journal(places)[0]
     if journal is None:
         return Outcome(places.stack, False, _NO_WAY_BACK)
     if journal.phase in ("idle", "removing"):
@@ -154,11 +154,13 @@ def _brought(
     deadline: float,
 ) -> Outcome:
     with lock(places, errand.lock_timeout) as held:
-        journal = read_journal(places)
+        journal, last = find_journal(places)
         if journal is None:
             return Outcome(places.stack, False, f"{_not(errand)}: {_NO_WAY_BACK}")
         if journal.phase in ("idle", "removing"):
             return _resting(journal)
+        if not last:
+            warn(f"{places.journal} is gone or cannot be read; the one before it counts")
         docker = cli([held])
         _wait_for_engine(docker, deadline)
         after, back = recover(Site(places, docker, False, warn), journal, mask)

@@ -16,7 +16,6 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_look import (
     in_use,
     is_locked,
-    read_journal,
     stacks_of,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import Identity
@@ -69,19 +68,6 @@ def test_a_stack_is_in_use_while_something_could_be_recovered(
 def test_a_journal_that_does_not_tell_counts_as_in_use(tmp_path: Path, content: str) -> None:
     Path(write(tmp_path, "shop").journal).write_text(content)
     assert in_use(str(tmp_path)) == ["shop"]
-
-
-def test_the_journal_before_counts_where_the_last_one_cannot_be_read(tmp_path: Path) -> None:
-    places = write(tmp_path, "shop")
-    journal = read_journal(places)
-    assert journal is not None
-    save_journal(places, journal.removed())
-    assert read_journal(places) == journal.removed()
-    Path(places.journal).write_text("torn")
-    assert read_journal(places) == journal
-    Path(places.journal_before).write_text("torn too")
-    assert read_journal(places) is None
-    assert read_journal(places_of(tmp_path, "none")) is None
 
 
 def test_a_lock_is_seen_without_being_made_or_taken(tmp_path: Path) -> None:
