@@ -49,6 +49,8 @@ class Engine:
             return self.compose(words)
         self.said.append(" ".join(words[1:3]))
         if words[1:3] == ["container", "ls"]:
+            if words[-1].startswith("{{.ID}} "):
+                return Answer(0, "".join(f"{name} shop\n" for name in self.containers), "")
             ours = not any("project=" in word for word in words) or words[-1].endswith("project=shop")
             return Answer(0, "\n".join(self.containers) if ours else "", "")
         if words[1] == "info":
@@ -164,7 +166,7 @@ def release(image: str = "good:1", secrets: dict[str, str] | None = None, **docu
     return {"release": whole, "id": sha256(canonical), "files": {"compose.yml": base64.b64encode(content).decode()}}
 
 
-LOOK = ["compose config --format", "compose config --hash", "container inspect", *["container ls"] * 5]
+LOOK = ["compose config --format", "compose config --hash", "container inspect", "container ls"]
 
 
 def test_a_release_is_committed_and_the_second_run_only_looks(run: Run, engine: Engine, tmp_path: Path) -> None:
