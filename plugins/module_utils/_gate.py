@@ -98,12 +98,10 @@ def decide_soak(gate: Gate, rounds: t.Sequence[Round]) -> Decision:
 
     A check that fails now and then is borne; it fails when it did so in `success_threshold` rounds in a row.
     """
-    if not rounds:
-        return Decision("continue")
+    early = _decide_early(rounds)
+    if early:
+        return early
     last = rounds[-1]
-    dead = next((observation for observation in last.observations if observation.fatal), None)
-    if dead is not None:
-        return Decision("fail", culprit=dead)
     recent = rounds[-gate.success_threshold :]
     if len(recent) == gate.success_threshold and not any(one.passed for one in recent):
         return Decision("fail", culprit=_last_failure(recent))
@@ -112,12 +110,10 @@ def decide_soak(gate: Gate, rounds: t.Sequence[Round]) -> Decision:
 
 def decide(gate: Gate, rounds: t.Sequence[Round]) -> Decision:
     """Judge the history of a gate, oldest round first."""
-    if not rounds:
-        return Decision("continue")
+    early = _decide_early(rounds)
+    if early:
+        return early
     last = rounds[-1]
-    dead = next((observation for observation in last.observations if observation.fatal), None)
-    if dead is not None:
-        return Decision("fail", culprit=dead)
     streak = _streak(rounds)
     if streak >= gate.success_threshold:
         return Decision("pass", streak)
@@ -164,6 +160,14 @@ def ready_seconds(
         if end is not None:
             ready[service] = round(max(end - max(starts), 0.0), 2)
     return ready
+
+
+def _decide_early(rounds: t.Sequence[Round]) -> Decision | None:
+    """Return the decision that needs no history: there is none yet, or waiting cannot mend the last round."""
+    if not rounds:
+        return Decision("continue")
+    dead = next((observation for observation in rounds[-1].observations if observation.fatal), None)
+    return None if dead is None else Decision("fail", culprit=dead)
 
 
 def explain(decision: Decision, gate: Gate, rounds: t.Sequence[Round]) -> str:

@@ -20,6 +20,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_engine i
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_ingress import Door
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import Commit, Failure, Journal, Step
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_parts import Colour, colour_of
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import Hashes, Plan
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import (
     Prepared,
@@ -64,7 +65,7 @@ class Activation:
                 self._bring_up(candidate, plan)
             if changing and candidate.stage.colour:
                 # Before the gate: its own checks of the new side are done when the gate has passed.
-                self._door(candidate).stand_before(self._sides(candidate), self._live(candidate))
+                self._door(candidate).stand_before(self._sides(candidate), self._live())
             if changing:
                 self._enter("gate", candidate)
             run = pass_gate(self._site.docker, *self._checks(candidate), self._before, self._mask)
@@ -115,14 +116,15 @@ class Activation:
 
     def _turn(self, candidate: Candidate) -> None:
         """Let the ingress serve the candidate, and the old side end what it began."""
-        colour, live = candidate.stage.colour, self._live(candidate)
+        colour, live = candidate.stage.colour, self._live()
         if colour is None or colour == live:
             return
         door = self._door(candidate)
         self._enter("switch", candidate)
         door.turn(colour, candidate.gate.timeout)
-        self._enter("drain", candidate)
-        door.drain(live, candidate.release.rollout.drain)
+        if live:
+            self._enter("drain", candidate)
+            door.drain(live, candidate.release.rollout.drain)
 
     def _soak(self, candidate: Candidate) -> None:
         seconds = candidate.release.rollout.soak
@@ -130,10 +132,9 @@ class Activation:
             self._enter("soak", candidate)
             hold_gate(self._site.docker, *self._checks(candidate), seconds, self._mask)
 
-    def _live(self, candidate: Candidate) -> t.Any:
-        """Return the colour that serves: the candidate's where nothing did."""
-        committed = self.journal.committed
-        return (committed.colour if committed else "") or candidate.stage.colour
+    def _live(self) -> Colour | None:
+        """Return the side that serves."""
+        return colour_of(self.journal.committed.colour) if self.journal.committed else None
 
     def _sides(self, candidate: Candidate) -> list[Candidate]:
         committed = self.journal.committed

@@ -30,6 +30,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_ingress 
     Door,
     ingress_of,
     ingress_ports,
+    refuse_bad_routes,
     refuse_missing_certificate,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import Journal
@@ -180,6 +181,7 @@ def _look_ahead(
         if ingress:
             plan = plan.with_step(Door(site, release.stack).step(ingress, os.path.dirname(layout.override)))
             refuse_missing_certificate(ingress, candidate)
+            refuse_bad_routes(ingress, candidate)
         if plan.act:
             _refuse_unknown(site, journal, sight)
             refuse_ports(site, release, sight, plan, prepared.settings, ingress_ports(ingress) if ingress else ())

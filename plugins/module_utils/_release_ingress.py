@@ -69,6 +69,15 @@ def refuse_missing_certificate(ingress: Ingress, candidate: Candidate) -> None:
         )
 
 
+def refuse_bad_routes(ingress: Ingress, candidate: Candidate) -> None:
+    """Refuse routes that HAProxy could not be told of.
+
+    Raises:
+        ReleaseError: with reason `ingress_invalid`.
+    """
+    render(ingress, [_side(candidate)], "certificate.pem")
+
+
 def ingress_ports(ingress: Ingress) -> list[Port]:
     """Return the ports of the host that the ingress wants."""
     return [Port(SERVICE, publish.address, publish.port, "tcp") for _where, publish in published(ingress)]
@@ -98,8 +107,8 @@ class Door:
             return Step(SERVICE, "start", f"it is {container.status}")
         return Step(SERVICE, "none")
 
-    def stand_before(self, sides: t.Sequence[Candidate], live: Colour) -> None:
-        """Have it up in front of these sides, the newest last, serving one of them.
+    def stand_before(self, sides: t.Sequence[Candidate], live: Colour | None) -> None:
+        """Have it up in front of these sides, the newest last, serving one of them, or none yet.
 
         Where it is up as it should be, nothing is interrupted.
 
@@ -120,8 +129,7 @@ class Door:
         runtime = self._runtime()
         runtime.wait_until_answers(time.monotonic() + _START_LIMIT)
         self._attach(sides)
-        if runtime.live() not in {one.stage.colour for one in sides}:
-            runtime.switch(live)
+        runtime.switch(live)
         runtime.reload(config)
 
     def turn(self, colour: Colour, timeout: float) -> None:

@@ -23,12 +23,13 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import STACK_LABEL
+from ansible_collections.emorobcare.fleet.plugins.module_utils._ingress_config import COLOURS, Colour
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 
-Colour = t.Literal["blue", "green"]
+__all__ = ["COLOURS", "Colour"]  # for who knows releases and no ingress
+
 Config = dict[str, t.Any]
 
-COLOURS: tuple[Colour, Colour] = ("blue", "green")
 DATA = "data"
 INGRESS = "ingress"
 
