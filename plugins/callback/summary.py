@@ -11,7 +11,8 @@ short_description: Show at the end of a run what was built and what was deployed
 version_added: 0.1.0
 description:
   - Collects the results of M(emorobcare.fleet.stack_release) and shows for each host, once the run is over, a
-    short table of its services (state, where to find them, model, time until ready) and how long it took.
+    short table of its services (state, where to find them, model, time until ready), which colour serves, and how
+    long it took; for a rollback the same. In check mode shows which services would not answer for how long.
   - For a deployment that failed, shows the reason, the check that failed, its last answer and the log's last lines.
   - Shows before them the tables of M(emorobcare.fleet.image_report), and where its pages are.
   - Shows nothing where the standard output is for programs, as with C(ANSIBLE_STDOUT_CALLBACK=ansible.posix.json).

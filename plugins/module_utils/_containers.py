@@ -17,6 +17,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli impor
     PROJECT_LABEL,
     Docker,
     inspect_argv,
+    list_all_argv,
     list_argv,
     must,
     read_json,
@@ -124,8 +125,12 @@ def look(docker: Docker, *projects: str) -> tuple[Container, ...]:
     Raises:
         ReleaseError: the engine does not answer.
     """
-    lists = [must(docker.ask(list_argv("container", project)), "docker container ls") for project in projects]
-    return inspect(docker, [container for listed in lists for container in listed.split()])
+    if len(projects) == 1:
+        return inspect(docker, must(docker.ask(list_argv("container", projects[0])), "docker container ls").split())
+    # One question however many projects: Docker would want a container to have all labels that are named.
+    listed = must(docker.ask(list_all_argv()), "docker container ls")
+    rows = (line.split() for line in listed.splitlines())
+    return inspect(docker, [row[0] for row in rows if len(row) == 2 and row[1] in projects])
 
 
 def inspect(docker: Docker, ids: t.Sequence[str]) -> tuple[Container, ...]:

@@ -84,6 +84,13 @@ def list_argv(kind: t.Literal["container", "network", "volume"], project: str) -
     return ["docker", kind, "ls", *listed, "--filter", f"label={PROJECT_LABEL}={project}"]
 
 
+def list_all_argv() -> list[str]:
+    """Return the command that prints id and project of each container of any Compose project."""
+    form = f'{{{{.ID}}}} {{{{.Label "{PROJECT_LABEL}"}}}}'
+    filters = ["--filter", "label=com.docker.compose.oneoff=False", "--filter", f"label={PROJECT_LABEL}"]
+    return ["docker", "container", "ls", "--all", "--no-trunc", *filters, "--format", form]
+
+
 def inspect_argv(ids: t.Sequence[str]) -> list[str]:
     return ["docker", "container", "inspect", "--", *ids]
 

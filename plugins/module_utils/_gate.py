@@ -96,7 +96,8 @@ class CheckRecord:
 def decide_soak(gate: Gate, rounds: t.Sequence[Round]) -> Decision:
     """Judge the history of a gate that has passed and must go on holding for its whole time, oldest round first.
 
-    A check that fails now and then is borne; it fails when it did so in `success_threshold` rounds in a row.
+    A check that fails now and then is borne; it fails when it did so in `success_threshold` rounds in a row. When
+    the time is over while it fails, the rounds that this takes are added.
     """
     early = _decide_early(rounds)
     if early:
@@ -105,7 +106,7 @@ def decide_soak(gate: Gate, rounds: t.Sequence[Round]) -> Decision:
     recent = rounds[-gate.success_threshold :]
     if len(recent) == gate.success_threshold and not any(one.passed for one in recent):
         return Decision("fail", culprit=_last_failure(recent))
-    return Decision("pass" if last.elapsed >= gate.timeout else "continue")
+    return Decision("pass" if last.passed and last.elapsed >= gate.timeout else "continue")
 
 
 def decide(gate: Gate, rounds: t.Sequence[Round]) -> Decision:

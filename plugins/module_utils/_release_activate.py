@@ -43,6 +43,8 @@ class Activation:
         self._before = Before(before)
         self._since = time.time()
         self._touched = self._interrupted
+        self._snapshots: tuple[str, ...] = ()
+        self._begun: tuple[str, ...] = ()
 
     @property
     def journal(self) -> Journal:
@@ -74,7 +76,7 @@ class Activation:
                 self._soak(candidate)
                 if prepared is not None:
                     keep_given_secrets(self._site.places, prepared)
-                commit = self._commit(candidate, run, overrides)
+                commit = self._commit(candidate, plan, run, overrides)
                 self._books.save(self.journal.committing(commit, keep, retire=True))
         except ReleaseError as exc:
             raise self._failed(candidate, exc) from None
@@ -89,7 +91,9 @@ class Activation:
         site, stage = self._site, candidate.stage
         if take := plan.snapshots(candidate.release.rollout):
             self._enter("snapshot", candidate)
-            take_snapshots(site.docker, self._before.containers, candidate.release.rollout, take, self._mask)
+            self._snapshots = take_snapshots(
+                site.docker, self._before.containers, candidate.release.rollout, take, self._mask
+            )
         self._touched = True
         self._make_room(candidate)
         if stage.data and plan.acts_on(candidate.stateful):
@@ -100,6 +104,7 @@ class Activation:
                 attach_data(site.docker, recall(site, committed).stage)  # the old side serves on
         self._enter("candidate", candidate)
         if not stage.colour or plan.acts_on(frozenset(candidate.hashes) - candidate.stateful):
+            self._begun = self._ran(candidate, plan)
             stand_side(site, candidate, self._before, self._mask)
         else:
             attach_data(site.docker, stage)
@@ -127,8 +132,12 @@ class Activation:
             door.drain(live, candidate.release.rollout.drain)
 
     def _soak(self, candidate: Candidate) -> None:
-        seconds = candidate.release.rollout.soak
-        if seconds > 0:
+        seconds, committed = candidate.release.rollout.soak, self.journal.committed
+        stays = committed and (committed.identity, committed.colour) == (
+            candidate.identity,
+            candidate.stage.colour or "",
+        )
+        if seconds > 0 and not stays:  # what was only repaired has had its soak, and could go back to nothing
             self._enter("soak", candidate)
             hold_gate(self._site.docker, *self._checks(candidate), seconds, self._mask)
 
@@ -153,7 +162,7 @@ class Activation:
             self._site.warn(f"the release is committed, but what it replaced could not be removed: {exc}")
         self._books.prune()
 
-    def _commit(self, candidate: Candidate, run: GateRun, overrides: t.Sequence[str]) -> Commit:
+    def _commit(self, candidate: Candidate, plan: Plan, run: GateRun, overrides: t.Sequence[str]) -> Commit:
         lifecycles = candidate.release.lifecycles
         jobs = [name for name, lifecycle in lifecycles.items() if lifecycle == "job"]
         earlier = self.journal.committed.ready if self.journal.committed else {}
@@ -165,9 +174,25 @@ class Activation:
             hashes={name: Hashes(one, actual.get(name, one)) for name, one in sorted(candidate.hashes.items())},
             ready={name: seconds for name, seconds in sorted(ready.items()) if name in candidate.hashes},
             colour=candidate.stage.colour or "",
-            irreversible=candidate.release.rollout.irreversible,
+            irreversible=self._ran(candidate, plan),
             overrides=tuple(overrides),
         )
+
+    def _ran(self, candidate: Candidate, plan: Plan) -> tuple[str, ...]:
+        """Return the jobs that cannot be undone and ran; a run that was cut off may have run them before this one."""
+        jobs = [name for name in candidate.release.rollout.irreversible if name in candidate.hashes]
+        return tuple(jobs) if self._interrupted else plan.runs(jobs)
+
+    def _left_behind(self) -> str:
+        """Return a sentence on what going back does not mend, empty when there is nothing."""
+        if not self._begun:
+            return ""
+        saved = ""
+        if self._snapshots:
+            saved = f": the snapshot of {', '.join(self._snapshots)}, taken before, holds what was there"
+        elif not self._interrupted:
+            saved = ": no snapshot was taken before"
+        return f". What {', '.join(self._begun)} did to the data cannot be undone, and may be there still{saved}"
 
     def _failed(self, candidate: Candidate, exc: ReleaseError) -> ReleaseError:
         """Go back as far as something was touched; return the error that tells all of it."""
@@ -176,7 +201,7 @@ class Activation:
         back = go_back(self._books, candidate, self._unknown, self._mask) if self._touched else None
         self._books.close(failure, settled=back is None or back.settled, prune=not self._unknown)
         tail = "".join(f"\n  {line}" for line in log)
-        note = back.note if back else "No container was touched"
+        note = (back.note if back else "No container was touched") + self._left_behind()
         return ReleaseError(
             f"release {candidate.release.id[:12]} was not committed: {exc}. {note}."
             + (f" Last lines of its log:{tail}" if tail else ""),

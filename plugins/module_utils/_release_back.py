@@ -16,6 +16,7 @@ import typing as t
 from dataclasses import dataclass, replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import look
+from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import must
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_probes import read_bodies
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_candidate import Candidate, recall, without_jobs
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_engine import Before, now, pass_gate
@@ -117,6 +118,17 @@ def retire(site: Site, serving: Candidate) -> None:
         door.stand_before([serving], colour)
         door.drain(other(colour), serving.release.rollout.drain)  # what an earlier configuration had still open
     clear_rest(site, [serving], ingress=bool(colour))
+    _remove_strays(site, serving)
+
+
+def _remove_strays(site: Site, serving: Candidate) -> None:
+    """Remove stateful services that the release has no more: until now the old side used them. Their volumes stay."""
+    if serving.stage.data is None:
+        return
+    found = look(site.docker, serving.stage.data.project)
+    strays = [one.id for one in found if one.service not in serving.stateful]
+    if strays:
+        must(site.docker.ask(["docker", "container", "rm", "--force", "--", *strays]), "docker container rm")
 
 
 def recover(site: Site, journal: Journal, mask: Masker) -> tuple[Journal, Back]:
@@ -167,7 +179,8 @@ def _return_to(site: Site, serving: Candidate, mask: Masker) -> None:
     colour = serving.stage.colour
     door = Door(site, serving.release.stack)
     if colour:
-        door.turn_if_there(colour)  # first of all: its side may be up as it was
+        if door.turn_if_there(colour):  # first of all: its side may be up as it was
+            door.drain(other(colour), serving.release.rollout.drain)
         clear_rest(site, [serving], ingress=True)
     else:
         clear_rest(site, [serving], ingress=False)

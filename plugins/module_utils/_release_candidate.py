@@ -24,11 +24,12 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_engine import resolved
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import read_file
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import Places, read_file
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import Commit
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_parts import Colour, colour_of
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import Identity
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import Site, held_secrets
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_room import read_meminfo, refuse_memory
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_settings import read_env
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_stage import (
     Stage,
@@ -77,12 +78,8 @@ def recall(site: Site, commit: Commit) -> Candidate:
     """
     places = site.places
     folder = places.release(commit.identity.release)
-    document, env, override = (
-        os.path.join(folder, DOCUMENT),
-        places.env_file(commit.identity),
-        places.override(commit.identity),
-    )
-    gone = [path for path in (document, env, override) if read_file(path) is None]
+    document, env, override = _kept_files(places, commit.identity)
+    gone = gone_files(places, commit.identity)
     if gone:
         raise ReleaseError(
             f"{gone[0]} of release {commit.identity.release[:12]} is gone; deploy a release from the controller",
@@ -102,6 +99,31 @@ def recall(site: Site, commit: Commit) -> Candidate:
     )
 
 
+def gone_files(places: Places, identity: Identity) -> list[str]:
+    """Return what the host should have kept of a release with its settings, and has not."""
+    return [path for path in _kept_files(places, identity) if read_file(path) is None]
+
+
+def _kept_files(places: Places, identity: Identity) -> tuple[str, str, str]:
+    document = os.path.join(places.release(identity.release), DOCUMENT)
+    return document, places.env_file(identity), places.override(identity)
+
+
+def refuse_no_room_beside(candidate: Candidate, overrides: t.Collection[str]) -> tuple[str, ...]:
+    """Refuse a side that does not fit into memory beside the one that serves; return the refusals not made.
+
+    Raises:
+        ReleaseError: with the figures (`no_memory`).
+    """
+    try:
+        refuse_memory(candidate.stage.parts.side["services"] if candidate.stage.parts else {}, read_meminfo())
+    except ReleaseError:
+        if "memory" not in overrides:
+            raise
+        return ("memory",)
+    return ()
+
+
 def stage_of(site: Site, release: Release, identity: Identity, colour: Colour | None, compose: Compose) -> Stage:
     """Return the stage of a release on a colour, or on none.
 
@@ -116,10 +138,12 @@ def stage_of(site: Site, release: Release, identity: Identity, colour: Colour | 
 
 
 def without_jobs(site: Site, candidate: Candidate, jobs: t.Collection[str]) -> Candidate:
-    """Return the candidate without some of its jobs: those that ran for it once and cannot be undone."""
-    left_out = set(jobs) & set(candidate.hashes)
-    if not left_out:
+    """Return the candidate without some of its jobs: those that ran for it once and cannot be undone.
+
+    They need not be among its hashes: a commit that was gone back to lacks them, and its Compose files have them.
+    """
+    if not jobs:
         return candidate
-    stage = skip_jobs(candidate.stage, resolved(site.docker, candidate.compose)[0], left_out)
-    hashes = {name: one for name, one in candidate.hashes.items() if name not in left_out}
+    stage = skip_jobs(candidate.stage, resolved(site.docker, candidate.compose)[0], jobs)
+    hashes = {name: one for name, one in candidate.hashes.items() if name not in jobs}
     return dataclasses.replace(candidate, stage=stage, hashes=hashes)

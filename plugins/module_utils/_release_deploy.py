@@ -21,8 +21,14 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_probes impo
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_activate import Activation
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_back import recover
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_busy import wait_until_free
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_candidate import Candidate
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_candidate import (
+    Candidate,
+    gone_files,
+    refuse_no_room_beside,
+    without_jobs,
+)
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_compose import mounts_from
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import Release
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_engine import docker_root
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import load_journal
@@ -63,10 +69,9 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_room import (
     LEAST_FOR_DOCKER,
     LEAST_FOR_US,
-    read_meminfo,
     refuse_disk,
-    refuse_memory,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_rows import gap, steps
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_settings import interpolate
 from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Masker
 
@@ -77,7 +82,7 @@ Result = dict[str, t.Any]
 class Outlook:
     """What a run found and is going to do; `pending` is what check mode misses and a real run would have.
 
-    `serving` are the containers of the stage that serves.
+    `serving` are the containers of the stage that serves, `overridden` the refusals that were not made.
     """
 
     sight: Sight
@@ -86,6 +91,7 @@ class Outlook:
     found: Found
     plan: Plan
     pending: tuple[str, ...]
+    overridden: tuple[str, ...]
 
 
 def deploy(site: Site, request: Request) -> Result:
@@ -101,9 +107,9 @@ def deploy(site: Site, request: Request) -> Result:
     try:
         journal = _end_what_was_cut_off(site, journal, prepared, pending)
         outlook = _look_ahead(site, request, prepared, journal, pending)
-        overrides: tuple[str, ...] = ()
+        overrides = outlook.overridden
         if outlook.plan.act and not site.check_mode:
-            overrides = _wait_until_free(site, request, outlook, journal, prepared.mask)
+            overrides += _wait_until_free(site, request, outlook, journal, prepared.mask)
     except ReleaseError as exc:
         if site.check_mode and exc.reason == "docker_unavailable":
             return _blind(request, journal, [*pending, str(exc)])
@@ -115,10 +121,11 @@ def deploy(site: Site, request: Request) -> Result:
         "release": identity.release,
         "settings": identity.settings,
         "services": _services(request, prepared, sight, outlook.serving, journal),
-        "plan": _steps(plan),
-        "gap": _gap(plan, journal, journal.moves(outlook.candidate.stage.colour or "")),
+        "plan": steps(plan),
+        "gap": gap(plan, journal, outlook.candidate.stage.colour),
         "diff": describe(plan, identity, outlook.found),
         "gate": [],
+        "colour": outlook.candidate.stage.colour,
     }
     if site.check_mode:
         changed = plan.act or plan.commit or sight.wrote
@@ -164,6 +171,7 @@ def _look_ahead(
         serving = tuple(one for one in sight.containers if one.project in sight.stage.projects)
         found = _found(journal, serving)
         stale = _stale(prepared, layout, sight)
+        done = _done(journal, prepared, release)
         running = sight.project.running
         hashes = {name: one for name, one in sight.hashes.items() if name in running}
         candidate = Candidate(
@@ -176,22 +184,25 @@ def _look_ahead(
             parameters=prepared.settings.parameters,
             secrets=prepared.secrets,
         )
-        plan = make_plan(_wanted(request, prepared, sight, stale), found)
+        plan = make_plan(_wanted(request, prepared, sight, stale, done), found)
         ingress = ingress_of(candidate) if sight.stage.colour else None
         if ingress:
             plan = plan.with_step(Door(site, release.stack).step(ingress, os.path.dirname(layout.override)))
             refuse_missing_certificate(ingress, candidate)
             refuse_bad_routes(ingress, candidate)
+        overridden: tuple[str, ...] = ()
         if plan.act:
             _refuse_unknown(site, journal, sight)
+            _refuse_no_way_back(site, journal, prepared)
             refuse_ports(site, release, sight, plan, prepared.settings, ingress_ports(ingress) if ingress else ())
             refuse_disk(site.places.root, LEAST_FOR_US)
             refuse_disk(docker_root(site.docker), LEAST_FOR_DOCKER)
         if plan.beside and live:
             candidate = replace(candidate, stage=stage_on(release, layout, sight.config, other(live)))
-            if "memory" not in request.overrides and candidate.stage.parts:
-                refuse_memory(candidate.stage.parts.side["services"], read_meminfo())
-        return Outlook(sight, serving, candidate, found, plan, (*pending, *missing))
+            overridden = refuse_no_room_beside(candidate, request.overrides)
+        if not plan.settled:
+            candidate = without_jobs(site, candidate, done)
+        return Outlook(sight, serving, candidate, found, plan, (*pending, *missing), overridden)
 
 
 def _refuse_unknown(site: Site, journal: Journal, sight: Sight) -> None:
@@ -207,6 +218,23 @@ def _refuse_unknown(site: Site, journal: Journal, sight: Sight) -> None:
             "they are. Take the stack down, which keeps its data (state=absent, playbooks/down.yml); then run the same "
             "command again. Nothing was touched",
             reason="journal_lost",
+        )
+
+
+def _refuse_no_way_back(site: Site, journal: Journal, prepared: Prepared) -> None:
+    """Refuse to replace a release that could not come back: something of it that the host kept is gone.
+
+    Raises:
+        ReleaseError: with reason `release_gone`.
+    """
+    committed = journal.committed
+    gone = gone_files(site.places, committed.identity) if committed else []
+    if committed and committed.identity != prepared.identity and gone:
+        raise ReleaseError(
+            f"{gone[0]} is gone, so that this host could not go back to release {committed.identity.release[:12]}, "
+            "which it runs. Deploy that release once more, which brings it back, or take the stack down, which keeps "
+            "its data (state=absent, playbooks/down.yml); then run the same command again. Nothing was touched",
+            reason="release_gone",
         )
 
 
@@ -233,7 +261,14 @@ def _stale(prepared: Prepared, layout: Layout, sight: Sight) -> frozenset[str]:
     return frozenset(altered & {container.service for container in sight.containers})
 
 
-def _wanted(request: Request, prepared: Prepared, sight: Sight, stale: frozenset[str]) -> Wanted:
+def _done(journal: Journal, prepared: Prepared, release: Release) -> frozenset[str]:
+    """Return the jobs that cannot be undone and need not run: the release is committed, so they did, or went back."""
+    committed = journal.committed
+    same = committed is not None and committed.identity == prepared.identity
+    return frozenset(release.rollout.irreversible if same else ())
+
+
+def _wanted(request: Request, prepared: Prepared, sight: Sight, stale: frozenset[str], done: frozenset[str]) -> Wanted:
     return Wanted(
         identity=prepared.identity,
         services=sight.project.services,
@@ -242,6 +277,7 @@ def _wanted(request: Request, prepared: Prepared, sight: Sight, stale: frozenset
         images=sight.images,
         stale=stale,
         sides=sight.stage.colour is not None,
+        done=done,
     )
 
 
@@ -255,18 +291,6 @@ def _found(journal: Journal, serving: tuple[Container, ...]) -> Found:
     )
 
 
-def _gap(plan: Plan, journal: Journal, moves: bool) -> dict[str, t.Any]:
-    """Return which services will not answer for a while, and for how many seconds: as long as they took last time.
-
-    Args:
-        moves: a stack gets sides, or loses them; then it is taken down first.
-    """
-    ready = journal.committed.ready if journal.committed else {}
-    services = sorted(journal.committed.hashes) if moves and journal.committed else list(plan.gaps)
-    known = [ready[name] for name in services if name in ready]
-    return {"services": services, "seconds": max(known, default=None) if services else 0.0}
-
-
 def _blind(request: Request, journal: Journal, pending: list[str]) -> Result:
     """Return what can be predicted where there is no engine to ask."""
     plan = first_plan(request.release.lifecycles, "Docker does not answer on this host yet")
@@ -277,10 +301,11 @@ def _blind(request: Request, journal: Journal, pending: list[str]) -> Result:
         "release": request.release.id,
         "settings": None,
         "services": [],
-        "plan": _steps(plan),
+        "plan": steps(plan),
         "gap": {"services": [], "seconds": 0.0},
         "diff": {"before": before, "after": after},
         "gate": [],
+        "colour": None,
         "pending": pending,
     }
 
@@ -290,10 +315,6 @@ def _checks(run: GateRun) -> list[dict[str, t.Any]]:
         {"service": one.service, "check": one.check, "attempts": one.attempts, "latency": one.latency}
         for one in summarise(run.rounds)
     ]
-
-
-def _steps(plan: Plan) -> list[dict[str, str]]:
-    return [{"service": step.service, "action": step.action, "why": step.why} for step in plan.steps]
 
 
 def _services(

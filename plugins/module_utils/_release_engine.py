@@ -198,7 +198,7 @@ def bring_up(
     def glance() -> bool:
         containers = look(docker, compose.project)
         refuse(containers)
-        dead.extend(_dead(containers, gate, before, mask))
+        dead.extend(hopeless(containers, gate, before, mask))
         return bool(dead)
 
     argv = compose.argv("up", "--detach", "--no-build", "--remove-orphans")
@@ -209,7 +209,7 @@ def bring_up(
         if answer.code == 0 and not dead:
             return
         containers = look(docker, compose.project)
-        dead = dead or _dead(containers, gate, before, mask)
+        dead = dead or hopeless(containers, gate, before, mask)
         if dead or answer.code < 0 or not _restarted(containers, before, answer.stderr):
             break
         time.sleep(_AGAIN)
@@ -285,11 +285,7 @@ def take_down(docker: Docker, project: str, volumes: bool = False) -> None:
         )
 
 
-def now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def _dead(containers: t.Iterable[Container], gate: Gate, before: Before, mask: Masker) -> list[Observation]:
+def hopeless(containers: t.Iterable[Container], gate: Gate, before: Before, mask: Masker) -> list[Observation]:
     """Return what of this activation has failed beyond mending; what was there before it does not count."""
     services = {service.name: service for service in gate.services}
     seen = (
@@ -298,6 +294,10 @@ def _dead(containers: t.Iterable[Container], gate: Gate, before: Before, mask: M
         if container.service in services and container.incarnation not in before.incarnations
     )
     return [observation for observation in seen if observation.fatal]
+
+
+def now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _observe(gate: Gate, service: ServiceGate, container: Container, before: Before, mask: Masker) -> Observation:

@@ -31,7 +31,7 @@ import stat
 import tempfile
 import time
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import (
     DOCUMENT,
@@ -229,25 +229,29 @@ def fill_folder(folder: str, places: Places, release: Release, contents: t.Mappi
 def load_journal(places: Places, warn: t.Callable[[str], None]) -> Journal:
     """Return the stack's journal, a new one where there is none.
 
-    One that cannot be read is set aside, and the one before it counts: it is at most a step behind. Without either, the
-    containers tell the rest, and the next commit is a whole one again.
+    One that cannot be read is set aside, and the one before it counts: it is at most a step behind, so that something
+    may be under way. Without either, the containers tell the rest, and the next commit is a whole one again.
 
     Raises:
         ReleaseError: a newer version of the collection wrote it.
     """
     content = read_file(places.journal)
     journal = None if content is None else decode_journal(content, places.journal)
-    if content is not None and journal is None:
-        before = read_file(places.journal_before)
-        journal = None if before is None else decode_journal(before, places.journal_before)
-        if journal is not None:
-            warn(f"the journal {places.journal} cannot be read; the one before it says step {journal.phase}")
-            return journal
+    if journal is not None:
+        return journal
+    before = read_file(places.journal_before)  # without it there was only one journal yet, or none
+    journal = None if before is None else decode_journal(before, places.journal_before)
+    if journal is not None:
+        what = "is gone" if content is None else "cannot be read"
+        warn(f"the journal {places.journal} {what}; the one before it counts, which says {journal.phase}")
+        unfinished = journal.phase == "idle" and journal.committed is not None
+        return replace(journal, phase="going_back") if unfinished else journal
+    if content is not None:
         warn(
             f"the journal {places.journal} cannot be read and is set aside as {places.journal}.unreadable; what was "
             "committed before is not known any more, so this run has no release to go back to"
         )
-    return journal or Journal(stack=places.stack, key=secrets.token_hex(32))
+    return Journal(stack=places.stack, key=secrets.token_hex(32))
 
 
 def save_journal(places: Places, journal: Journal) -> Journal:

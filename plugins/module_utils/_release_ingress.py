@@ -142,11 +142,17 @@ class Door:
         runtime.wait_until_up(colour, time.monotonic() + timeout)
         runtime.switch(colour)
 
-    def turn_if_there(self, colour: Colour) -> None:
-        """Serve a side, if the ingress is up at all."""
+    def turn_if_there(self, colour: Colour) -> bool:
+        """Serve a side, if the ingress is up at all; return whether another one was served.
+
+        After a power cut its container may run already, and HAProxy in it not answer yet.
+        """
         container = self._container()
-        if container is not None and container.running:
-            self._runtime().switch(colour)
+        if container is None or not container.running:
+            return False
+        runtime = self._runtime()
+        runtime.wait_until_answers(time.monotonic() + _START_LIMIT)
+        return runtime.switch(colour)
 
     def drain(self, colour: Colour, limit: float) -> None:
         """Wait until nothing that a side began is open any more; cut what is left after `limit` seconds."""

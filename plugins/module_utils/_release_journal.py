@@ -62,8 +62,8 @@ _PHASES_OF_1: dict[str, Phase] = {"activating": "candidate", "gating": "gate"}
 class Commit:
     """A release that passed its gate; `since` is UTC, `ready` in seconds.
 
-    `colour` is the side that it runs on, empty where there are no sides. `irreversible` are the jobs that ran for it
-    and cannot be undone, `overrides` the refusals that were overridden.
+    `colour` is the side that it runs on, empty where there are no sides. `irreversible` are the jobs that cannot be
+    undone and ran after the commit before, `overrides` the refusals that were overridden.
     """
 
     identity: Identity
@@ -106,8 +106,7 @@ class Journal:
 
     def committing(self, commit: Commit, keep: int, retire: bool = False) -> Journal:
         """Return the journal after a commit, with `keep` releases in all; `retire`: something is left to remove."""
-        earlier = (self.committed, *self.history) if self.committed else self.history
-        others = [one for one in earlier if one is not None and one.identity != commit.identity]
+        commit, *others = _each_once([commit, *self.commits])
         phase: Phase = "retire" if retire else "idle"
         return dataclasses.replace(
             self.settled(), phase=phase, committed=commit, history=tuple(others[: max(keep - 1, 0)])
@@ -119,14 +118,32 @@ class Journal:
 
     def removed(self) -> Journal:
         """Return the journal of a stack that runs no more but may come back."""
-        history = (self.committed, *self.history) if self.committed else self.history
-        return dataclasses.replace(self.settled(), committed=None, history=history)
+        return dataclasses.replace(self.settled(), committed=None, history=self.commits)
+
+    @property
+    def commits(self) -> tuple[Commit, ...]:
+        """What was committed, the latest first."""
+        return (*((self.committed,) if self.committed else ()), *self.history)
 
     @property
     def kept(self) -> tuple[Identity, ...]:
         """Whatever a run may still need, this one or a later one."""
-        commits = (*((self.committed,) if self.committed else ()), *self.history)
-        return (*(commit.identity for commit in commits), *((self.candidate,) if self.candidate else ()))
+        return (*(commit.identity for commit in self.commits), *((self.candidate,) if self.candidate else ()))
+
+
+def _each_once(commits: t.Sequence[Commit]) -> list[Commit]:
+    """Return the commits without older ones of the same release and settings.
+
+    What the jobs of such an older one did is in the data since before the next commit, which is told of it.
+    """
+    kept: list[Commit] = []
+    for one in commits:
+        if all(one.identity != other.identity for other in kept):
+            kept.append(one)
+            continue
+        jobs = dict.fromkeys((*kept[-1].irreversible, *one.irreversible))
+        kept[-1] = dataclasses.replace(kept[-1], irreversible=tuple(jobs))
+    return kept
 
 
 def encode_journal(journal: Journal) -> bytes:

@@ -56,6 +56,7 @@ class Wanted:
     `hashes`: predicted, by service. `images`: id by reference, None where it is not on the host.
     `stale`: services whose files in the release's folder had been changed under them.
     `sides`: services that are not stateful are replaced side by side.
+    `done`: jobs that are not to run, whatever became of their containers.
     """
 
     identity: Identity
@@ -65,6 +66,7 @@ class Wanted:
     images: t.Mapping[str, str | None]
     stale: frozenset[str] = frozenset()
     sides: bool = False
+    done: frozenset[str] = frozenset()
 
     def is_beside(self, service: str) -> bool:
         """Whether a service is replaced side by side."""
@@ -127,9 +129,13 @@ class Plan:
         """Return the services that must save what they hold first: those that are changed, and all where a job runs
         that cannot be undone."""
         changed = {step.service for step in self.steps if step.action in ("recreate", "remove")}
-        runs = {step.service for step in self.steps if step.action in ("create", "recreate", "replace", "run")}
-        everything = bool(runs & set(rollout.irreversible))
+        everything = bool(self.runs(rollout.irreversible))
         return tuple(sorted(name for name in rollout.snapshots if everything or name in changed))
+
+    def runs(self, jobs: t.Collection[str]) -> tuple[str, ...]:
+        """Return which of these jobs run."""
+        started = {step.service for step in self.steps if step.action in ("create", "recreate", "replace", "run")}
+        return tuple(sorted(started & set(jobs)))
 
 
 def make_plan(wanted: Wanted, found: Found) -> Plan:
@@ -141,12 +147,14 @@ def make_plan(wanted: Wanted, found: Found) -> Plan:
     beside = any(wanted.is_beside(step.service) and not _is_repair(step, wanted, found) for step in steps)
     if beside:
         serving = {container.service for container in found.containers}
-        steps = [_beside(step, serving) if wanted.is_beside(step.service) else step for step in steps]
+        moving = {step.service for step in steps if wanted.is_beside(step.service)} - wanted.done
+        steps = [_beside(step, serving) if step.service in moving else step for step in steps]
     act = any(step.action != "none" for step in steps)
     if act:  # `docker compose up` starts every job anew
-        steps = [_with_job_run(step, wanted.lifecycles) for step in steps]
+        steps = [_with_job_run(step, wanted) for step in steps]
     commit = found.interrupted or found.committed != wanted.identity
-    unwell = any(not _well(container, wanted.lifecycles) for container in found.containers)
+    looked_at = [container for container in found.containers if container.service not in wanted.done]
+    unwell = any(not _well(container, wanted.lifecycles) for container in looked_at)
     return Plan(tuple(steps), act, act or commit or unwell, commit, beside)
 
 
@@ -173,6 +181,8 @@ def describe(plan: Plan, wanted: Identity, found: Found) -> dict[str, t.Any]:
 def _step(service: Service, wanted: Wanted, found: Found) -> Step:
     own = [container for container in found.containers if container.service == service.name]
     job = wanted.lifecycles.get(service.name) == "job"
+    if service.name in wanted.done:
+        return Step(service.name, "none")
     if not own:
         return (
             Step(service.name, "none") if service.replicas == 0 else Step(service.name, "create", "it has no container")
@@ -214,8 +224,9 @@ def _expected(name: str, wanted: Wanted, found: Found) -> set[str]:
     return {predicted, known.actual} if known is not None and known.predicted == predicted else {predicted}
 
 
-def _with_job_run(step: Step, lifecycles: t.Mapping[str, str]) -> Step:
-    if step.action in ("none", "replace") and lifecycles.get(step.service) == "job":
+def _with_job_run(step: Step, wanted: Wanted) -> Step:
+    rests = step.service in wanted.done or wanted.lifecycles.get(step.service) != "job"
+    if step.action in ("none", "replace") and not rests:
         return Step(step.service, "run", "jobs run at each deployment")
     return step
 

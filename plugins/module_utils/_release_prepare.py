@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import Container, look
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Compose, Docker
-from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import require_library
+from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import ServiceGate, require_library
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_compose import Places as NamedFolders
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_compose import (
     Port,
@@ -183,6 +183,14 @@ def held_secrets(places: Places) -> dict[str, bytes]:
     return {name: content for name, content in contents.items() if content}
 
 
+def secret_values(places: Places) -> set[str]:
+    """Return every value of a secret that the host holds for the stack: those that older releases mount too."""
+    names = sorted(os.listdir(places.mounted)) if os.path.isdir(places.mounted) else []
+    mounted = [read_file(os.path.join(places.mounted, name)) for name in names]
+    values = [*held_secrets(places).values(), *filter(None, mounted)]
+    return {value.decode("utf-8", "replace") for value in values}
+
+
 @contextlib.contextmanager
 def laid_out(site: Site, request: Request, prepared: Prepared) -> t.Iterator[Layout]:
     """Put the release's files and settings where Compose can read them.
@@ -329,8 +337,10 @@ def keep_given_secrets(places: Places, prepared: Prepared) -> bool:
 
 def refuse_missing_library(site: Site, release: Release) -> list[str]:
     """Refuse when the gate cannot be read; in check mode, where nothing was installed, return what is missing."""
+    busy = release.rollout.busy
+    asked = [ServiceGate(busy.service, checks=(busy.check,))] if busy else []
     try:
-        require_library(release.gate.services)
+        require_library([*release.gate.services, *asked])
     except ReleaseError as exc:
         if not site.check_mode:
             raise

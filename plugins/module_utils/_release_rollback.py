@@ -9,16 +9,18 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import re
 import typing as t
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import look
+from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import Container, look
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_activate import Activation
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_back import recover
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_candidate import (
     Candidate,
     recall,
+    refuse_no_room_beside,
     stage_of,
     without_jobs,
 )
@@ -34,7 +36,9 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files im
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import Commit, Journal
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_parts import colour_of, other
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import Found, Plan, Wanted, make_plan
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import Site, held_secrets
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import Site, secret_values
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_rows import gap, steps
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_settings import interpolate
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_stage import all_projects
 from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Masker
 
@@ -47,7 +51,7 @@ def choose(journal: Journal, wanted: str | None) -> Commit:
     Raises:
         ReleaseError: there is none (`release_gone`); the message lists those that there are.
     """
-    commits = [*([journal.committed] if journal.committed else []), *journal.history]
+    commits = journal.commits
     chosen = journal.history[:1] if wanted is None else [one for one in commits if _is_called(one, wanted)]
     if chosen:
         return chosen[0]
@@ -60,43 +64,66 @@ def choose(journal: Journal, wanted: str | None) -> Commit:
 
 
 def losses(journal: Journal, target: Commit) -> tuple[str, ...]:
-    """Return the jobs that cannot be undone and ran for the releases that came after the target."""
-    later: list[Commit] = []
-    for one in [*([journal.committed] if journal.committed else []), *journal.history]:
-        if one == target:
-            break
-        later.append(one)
-    return tuple(f"{job} of release {one.identity.release[:12]}" for one in later for job in one.irreversible)
+    """Return the jobs that cannot be undone and ran since the target was committed."""
+    later = itertools.takewhile(lambda one: one != target, journal.commits)
+    return tuple(dict.fromkeys(job for one in later for job in one.irreversible))
 
 
-def roll_back(site: Site, wanted: str | None, accept_loss: bool, keep: int) -> dict[str, t.Any]:
+def roll_back(
+    site: Site, wanted: str | None, accept_loss: bool, keep: int, overrides: t.Collection[str] = ()
+) -> dict[str, t.Any]:
     """Go back to a kept release.
 
     Raises:
         ReleaseError: there is none, something that it needs is gone (`release_gone`), it would lose what a job did
-            (`irreversible`), or it does not pass its gate; then the host stays on what was committed.
+            (`irreversible`), its side has no room (`no_memory`), or it does not pass its gate; then the host stays on
+            what was committed.
     """
     journal = load_journal(site.places, site.warn)
-    mask = Masker(value.decode("utf-8", "replace") for value in held_secrets(site.places).values())
+    mask = Masker(secret_values(site.places))
     if journal.phase not in ("idle", "removing") and not site.check_mode:
         journal = recover(site, journal, mask)[0]
     target = choose(journal, wanted)
-    result: dict[str, t.Any] = {"release": target.identity.release, "settings": target.identity.settings}
+    result: dict[str, t.Any] = {
+        "release": target.identity.release,
+        "settings": target.identity.settings,
+        "plan": [],
+        "services": [],
+        "gate": [],
+        "gap": {"services": [], "seconds": 0.0},
+        "colour": target.colour or None,
+    }
     if target == journal.committed:
-        return {**result, "changed": False, "plan": [], "services": [], "gate": []}
+        return {**result, "changed": False}
     _refuse_losses(losses(journal, target), accept_loss)
     candidate, plan = _look_ahead(site, journal, target)
-    steps = [{"service": step.service, "action": step.action, "why": step.why} for step in plan.steps]
-    result = {**result, "changed": True, "plan": steps, "services": [], "gate": []}
+    beside = plan.beside and journal.committed is not None and journal.committed.colour != ""
+    overridden = refuse_no_room_beside(candidate, overrides) if beside else ()
+    colour = candidate.stage.colour
+    result = {**result, "changed": True, "plan": steps(plan), "gap": gap(plan, journal, colour), "colour": colour}
     if site.check_mode:
         return result
     containers = look(site.docker, *all_projects(journal.stack))
-    run = Activation(site, journal, containers, mask).carry_out(candidate, plan, None, keep)
-    services = [
-        {"service": one.service, "state": one.status, "health": one.health or None, "lifecycle": None, "url": None}
-        for one in run.containers
-    ]
-    return {**result, "services": [{**row, "models": [], "ready_seconds": None} for row in services]}
+    activation = Activation(site, journal, containers, mask)
+    run = activation.carry_out(candidate, plan, None, keep, overridden)
+    committed = activation.journal.committed
+    ready = committed.ready if committed else {}
+    return {**result, "services": [_row(one, candidate, ready) for one in run.containers]}
+
+
+def _row(container: Container, candidate: Candidate, ready: t.Mapping[str, float]) -> dict[str, t.Any]:
+    """Return what a service of the release that came back is like, for people."""
+    service, release = container.service, candidate.release
+    url = release.urls.get(service)
+    return {
+        "service": service,
+        "lifecycle": release.lifecycles.get(service),
+        "state": container.status,
+        "health": container.health or None,
+        "url": interpolate(url, candidate.parameters) if url else None,
+        "models": [],
+        "ready_seconds": ready.get(service),
+    }
 
 
 def _is_called(commit: Commit, wanted: str) -> bool:
@@ -106,9 +133,9 @@ def _is_called(commit: Commit, wanted: str) -> bool:
 def _refuse_losses(jobs: t.Sequence[str], accept_loss: bool) -> None:
     if jobs and not accept_loss:
         raise ReleaseError(
-            f"going back past {', '.join(jobs)} cannot undo what that did to the data: the older release would run on "
-            "data that it may not understand, and what was written since is lost if you restore the snapshot that was "
-            "taken before. If that is what you want, say accept_loss=true. Nothing was touched",
+            f"since then {', '.join(jobs)} ran, and going back cannot undo what that did to the data: the older "
+            "release would run on data that it may not understand, and what was written since is lost if you restore "
+            "the snapshot that was taken before. If that is what you want, say accept_loss=true. Nothing was touched",
             reason="irreversible",
         )
 
@@ -128,11 +155,12 @@ def _look_ahead(site: Site, journal: Journal, target: Commit) -> tuple[Candidate
     containers = look(site.docker, *candidate.stage.projects)
     wanted = Wanted(
         identity=target.identity,
-        services=tuple(service for service in project.services if service.name in candidate.hashes),
+        services=tuple(service for service in project.services if service.name in kept.hashes),
         lifecycles=kept.release.lifecycles,
         hashes=candidate.hashes,
         images=images,
         sides=sides,
+        done=frozenset(kept.release.rollout.irreversible),
     )
     committed = journal.committed
     return candidate, make_plan(wanted, Found(containers, committed.identity if committed else None))

@@ -96,7 +96,8 @@ def env_file(parameters: t.Mapping[str, str], secrets_folder: str) -> bytes:
 
 def read_env(text: str) -> dict[str, str]:
     """Return the values of a file that `env_file` wrote."""
-    return {name: _unquoted(value) for name, _equals, value in (line.partition("=") for line in text.splitlines())}
+    lines = text.split("\n")[:-1]  # not splitlines, which cuts at more than line ends: a value may hold U+2028
+    return {name: _unquoted(value) for name, _equals, value in (line.partition("=") for line in lines)}
 
 
 def quote(value: str) -> str:

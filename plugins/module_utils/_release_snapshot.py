@@ -21,12 +21,15 @@ _LIMIT = 3600.0  # seconds
 
 def take_snapshots(
     docker: Docker, containers: t.Iterable[Container], rollout: Rollout, services: t.Collection[str], mask: Masker
-) -> None:
-    """Run the snapshot program of each of these services in its container; one that does not run has nothing to save.
+) -> tuple[str, ...]:
+    """Run the snapshot program of each of these services in its container; return those that saved something.
+
+    One that does not run has nothing to save.
 
     Raises:
         ReleaseError: a program failed (`snapshot_failed`).
     """
+    taken: dict[str, None] = {}
     for container in containers:
         command = rollout.snapshots.get(container.service, ())
         if container.service not in services or not command or not container.running:
@@ -40,3 +43,5 @@ def take_snapshots(
                 reason="snapshot_failed",
                 service=container.service,
             )
+        taken[container.service] = None
+    return tuple(taken)

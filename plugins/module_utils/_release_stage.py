@@ -163,7 +163,7 @@ def clear(docker: Docker, projects: t.Iterable[str]) -> None:
     """
     for project in projects:
         networks = must(docker.ask(list_argv("network", project)), "docker network ls").split()
-        own = {container.name for container in look(docker, project)}
+        own = {container.id for container in look(docker, project)}
         for network in networks:
             _detach_others(docker, network, own)
         take_down(docker, project)
@@ -193,8 +193,8 @@ def left_over(docker: Docker, stack: str, stages: t.Iterable[Stage], ingress: bo
 
 
 def _detach_others(docker: Docker, network: str, own: t.Collection[str]) -> None:
-    form = "{{range .Containers}}{{.Name}} {{end}}"
-    answer = docker.ask(["docker", "network", "inspect", "--format", form, "--", network])
-    for name in answer.stdout.split() if answer.code == 0 else ():
-        if name not in own:
-            docker.ask(["docker", "network", "disconnect", "--force", "--", network, name])
+    """Detach whatever else is attached: what has ended too, which could not be started any more without the network."""
+    argv = ["docker", "container", "ls", "--all", "--quiet", "--no-trunc", "--filter", f"network={network}"]
+    for container in must(docker.ask(argv), "docker container ls").split():
+        if container not in own:
+            docker.ask(["docker", "network", "disconnect", "--force", "--", network, container])

@@ -12,7 +12,7 @@ import dataclasses
 import time
 import typing as t
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import Container, epoch, look
+from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import Container, look
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Docker, must
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_checks import Gate
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_probes import log_tail, read_bodies
@@ -20,6 +20,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_candidat
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_engine import (
     Before,
     bring_up,
+    hopeless,
     pass_gate,
     recreate_first,
 )
@@ -73,35 +74,60 @@ def stand_side(site: Site, candidate: Candidate, before: Before, mask: Masker) -
         must(site.docker.ask(argv, timeout=_CREATE_LIMIT), "docker compose create")
         attach_data(site.docker, stage)
     recreate_first(site.docker, stage.side, candidate.stale & rest)
-    bring_up(site.docker, stage.side, patient, before, mask, lambda seen: _refuse_late(site, seen, limits, mask))
-    _wait_for_jobs(site, stage, limits, mask)
+    patience = _Patience(site, limits, mask)
+    bring_up(site.docker, stage.side, patient, before, mask, patience)
+    if limits:
+        _wait_for_jobs(site, stage, gate, before, patience, mask)
+
+
+class _Patience:
+    """How long each job is waited for, in seconds since it was first seen at work, however often it began anew.
+
+    By the monotonic clock: the other one may be set meanwhile.
+    """
+
+    def __init__(self, site: Site, limits: t.Mapping[str, float], mask: Masker) -> None:
+        self._site, self._limits, self._mask = site, limits, mask
+        self._began: dict[str, float] = {}
+
+    @property
+    def jobs(self) -> frozenset[str]:
+        return frozenset(self._limits)
+
+    def __call__(self, containers: t.Sequence[Container]) -> None:
+        """Look at the jobs among these containers.
+
+        Raises:
+            ReleaseError: one took too long (`job_timeout`).
+        """
+        for one in containers:
+            limit = self._limits.get(one.service)
+            if limit is None or one.over or one.status == "created":
+                continue
+            if time.monotonic() - self._began.setdefault(one.service, time.monotonic()) > limit:
+                raise self._late(one, limit)
+
+    def _late(self, job: Container, limit: float) -> ReleaseError:
+        log = list(log_tail(self._site.docker, [job], job.service, self._mask))
+        return ReleaseError(
+            f"job {job.service} has not ended after {limit:g} s; make it faster, or raise its timeout in stack.yml",
+            reason="job_timeout",
+            service=job.service,
+            check="container",
+            answer=f"{job.status} for more than {limit:g} s",
+            log=log,
+        )
+
+
+def _wait_for_jobs(site: Site, stage: Stage, gate: Gate, before: Before, patience: _Patience, mask: Masker) -> None:
+    """Wait for the jobs that nothing depends on; whether they did well is for the gate to say."""
+    while True:
+        jobs = [one for one in look(site.docker, stage.side.project) if one.service in patience.jobs]
+        if all(one.over for one in jobs) or hopeless(jobs, gate, before, mask):
+            return
+        patience(jobs)
+        time.sleep(_JOB_POLL)
 
 
 def _part_of(gate: Gate, services: t.Collection[str]) -> Gate:
     return dataclasses.replace(gate, services=tuple(one for one in gate.services if one.name in services))
-
-
-def _wait_for_jobs(site: Site, stage: Stage, limits: t.Mapping[str, float], mask: Masker) -> None:
-    """Wait for the jobs that nothing depends on; whether they did well is for the gate to say."""
-    while limits:
-        jobs = [one for one in look(site.docker, stage.side.project) if one.service in limits]
-        if all(one.over for one in jobs):
-            return
-        _refuse_late(site, jobs, limits, mask)
-        time.sleep(_JOB_POLL)
-
-
-def _refuse_late(site: Site, containers: t.Iterable[Container], limits: t.Mapping[str, float], mask: Masker) -> None:
-    for one in containers:
-        limit, began = limits.get(one.service), epoch(one.started_at)
-        if limit is None or began is None or one.over or time.time() - began <= limit:
-            continue
-        log = list(log_tail(site.docker, [one], one.service, mask))
-        raise ReleaseError(
-            f"job {one.service} has not ended after {limit:g} s; make it faster, or raise its timeout in stack.yml",
-            reason="job_timeout",
-            service=one.service,
-            check="container",
-            answer=f"{one.status} for more than {limit:g} s",
-            log=log,
-        )

@@ -93,9 +93,9 @@ options:
     default: false
   override:
     description:
-      - Refusals that are not to be made. V(busy) disturbs a host that says that it is busy, V(memory) brings up a side
-        that may not fit beside the other.
-      - The journal records them with the release.
+      - Refusals that are not to be made. V(busy) disturbs a host without asking whether it is busy, V(memory) brings up
+        a side that may not fit beside the other.
+      - The journal records with the release those that would have been made, and V(busy) where the host could be.
     type: list
     elements: str
     choices:
@@ -139,8 +139,8 @@ options:
 notes:
   - The gate's O(release) key C(rollout.gate_timeout) bounds bringing the containers up and the gate, each.
   - "A failed run returns one of these as RV(reason):"
-  - V(parameter_invalid), V(secret_invalid), V(release_invalid), V(gate_invalid) - the task or the stack is wrong; the
-    message names option, value and what is allowed.
+  - V(parameter_invalid), V(secret_invalid), V(release_invalid), V(gate_invalid), V(ingress_invalid) - the task or the
+    stack is wrong; the message names option, value and what is allowed.
   - V(secret_missing) - an active service mounts a secret that the host has not.
   - V(model_missing) - a model version is not published on the host, or a file of it has another size.
   - V(image_missing) - an image that is built is not on the host. V(image_unavailable) - another one cannot be pulled.
@@ -150,6 +150,7 @@ notes:
     than it should.
   - V(library_missing) - jmespath is needed and not there.
   - V(locked) - another run is at work. V(journal_newer) - a newer version of this collection deployed here.
+    V(journal_lost) - the stack's containers are here, and no journal tells what they are.
   - V(write_failed) - the disk is full, or the file system cannot be written.
   - V(no_memory), V(no_space) - the host is too small for the candidate, or too full. V(busy) - it says that it must not
     be disturbed, or says nothing.
@@ -158,7 +159,9 @@ notes:
     V(irreversible) - a job that ran since cannot be undone. V(interrupted) - an earlier run was cut off.
   - V(activation_failed) - Compose could not bring the containers up. V(gate_failed) - a container ended for good, or
     kept restarting. V(gate_timeout) - a check did not pass in time. V(job_timeout) - a job did not end in time.
-    V(ingress_failed) - the ingress could not be turned. V(soak_failed) - a check that had passed did not go on holding.
+    V(ingress_unavailable), V(ingress_failed) - the ingress does not answer, or could not be turned. V(ingress_not_up) -
+    it does not reach the new side. V(certificate_failed) - the fleet's authority could not issue a certificate.
+    V(soak_failed) - a check that had passed did not go on holding.
     These come after something was touched.
   - V(removal_failed) - something could not be removed.
 seealso:
@@ -201,7 +204,7 @@ release:
 settings:
   description: Keyed digest of parameters and secrets; it tells nothing about them.
   type: str
-  returned: success with O(state=committed)
+  returned: success, but with O(state=absent)
 services:
   description: What runs, a row for each active service.
   type: list
@@ -242,14 +245,19 @@ plan:
   description: What happens to each service, and why.
   type: list
   elements: dict
-  returned: success with O(state=committed)
+  returned: success, but with O(state=absent)
   sample:
     - {service: api, action: recreate, why: its configuration changed}
 gap:
   description: Which services do not answer for a while, and for how many seconds, as far as the last time tells.
   type: dict
-  returned: success with O(state=committed)
+  returned: success, but with O(state=absent)
   sample: {services: [db], seconds: 4.2}
+colour:
+  description: The side that the release serves from, or is going to, V(none) where there are no sides.
+  type: str
+  returned: success, but with O(state=absent)
+  sample: green
 gate:
   description: How often each check was tried, and how long its last answer took; empty when the gate did not run.
   type: list
@@ -363,7 +371,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         if request:
             return deploy(site, request)
         if params["state"] == "rolled_back":
-            return roll_back(site, params["to"], params["accept_loss"], params["keep"])
+            return roll_back(site, params["to"], params["accept_loss"], params["keep"], params["override"])
         return remove_stack(site, stack, params["data"])
 
 

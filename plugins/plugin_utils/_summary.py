@@ -12,25 +12,26 @@ import typing as t
 from dataclasses import dataclass
 
 Outcome = t.Literal["ok", "failed"]
-Goal = t.Literal["deploy", "remove", "predict"]
+Goal = t.Literal["deploy", "back", "remove"]
 
+_GOALS: t.Mapping[str, Goal] = {"rolled_back": "back", "absent": "remove"}
 _HEAD = ("SERVICE", "STATE", "URL", "MODEL", "TIME")
+_VERDICTS: t.Mapping[Goal, tuple[str, str]] = {"deploy": ("up", "up already"), "back": ("back on it", "on it already")}
 _NOTHING = "-"
 _MARGIN = "  "
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a task asks for: which release of which stack (its id, or nothing), and what is to become of it."""
+    """What a task asks for: which release of which stack (its id, its beginning, or nothing), and what becomes of it.
+
+    `predict`: only to tell.
+    """
 
     stack: str
     release: str
     goal: Goal
-
-    @property
-    def title(self) -> str:
-        """Stack and short id: C(emorobcare 9f86d081884c)."""
-        return f"{self.stack} {self.release[:12]}".rstrip()
+    predict: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ class Deployment:
 
     @property
     def title(self) -> str:
-        return f"{self.wanted.title} on {self.host}"
+        """Stack, short id and host: C(emorobcare 9f86d081884c on robot-1)."""
+        release = str(self.result.get("release") or self.wanted.release)
+        return f"{f'{self.wanted.stack} {release[:12]}'.rstrip()} on {self.host}"
 
 
 def summary_lines(deployments: t.Sequence[Deployment], whole: float) -> list[str]:
@@ -67,9 +70,10 @@ def read_wanted(args: t.Mapping[str, t.Any], check_mode: bool) -> Wanted:
     """Read the options of a task, which may be incomplete or of any type if it failed early."""
     release = args.get("release")
     document: t.Mapping[str, t.Any] = release if isinstance(release, t.Mapping) else {}
-    stack, id_ = document.get("stack") or args.get("stack") or "stack", args.get("id") or ""
-    goal: Goal = "remove" if args.get("state") == "absent" else "deploy"
-    return Wanted(str(stack), str(id_), "predict" if check_mode else goal)
+    stack = document.get("stack") or args.get("stack") or "stack"
+    goal = _GOALS.get(str(args.get("state")), "deploy")
+    release = args.get("to") if goal == "back" else args.get("id")
+    return Wanted(str(stack), str(release or ""), goal, check_mode)
 
 
 def table(rows: t.Sequence[t.Sequence[str]]) -> list[str]:
@@ -100,18 +104,34 @@ def _state(service: t.Mapping[str, t.Any]) -> str:
 
 def _success(one: Deployment, whole: float) -> list[str]:
     changed = bool(one.result.get("changed"))
-    if one.wanted.goal == "predict":
-        pending = one.result.get("pending") or []
-        verdict = "would change" if changed else "would stay as it is"
-        return [f"{one.title}: {verdict} (check mode)", *(f"{_MARGIN}{item}" for item in pending)]
+    if one.wanted.predict:
+        return _prediction(one, changed)
     if one.wanted.goal == "remove":
         return [f"{one.title}: {'removed' if changed else 'was not there'}, whole run {whole:.0f} s"]
     services = one.result.get("services") or []
-    verdict = f"up in {one.seconds:.1f} s" if changed else "up already, nothing changed"
-    return [
-        *(table([_HEAD, *map(service_row, services)]) if services else ()),
-        f"{one.title}: {verdict}, whole run {whole:.0f} s",
+    verdict, already = _VERDICTS[one.wanted.goal]
+    colour = one.result.get("colour")
+    parts = [
+        f"{verdict} in {one.seconds:.1f} s" if changed else f"{already}, nothing changed",
+        *([f"{colour} serves"] if colour else []),
+        f"whole run {whole:.0f} s",
     ]
+    return [*(table([_HEAD, *map(service_row, services)]) if services else ()), f"{one.title}: {', '.join(parts)}"]
+
+
+def _prediction(one: Deployment, changed: bool) -> list[str]:
+    would = "would go back to it" if one.wanted.goal == "back" else "would change"
+    lines = [*_gap(one.result.get("gap") or {}), *(one.result.get("pending") or [])]
+    verdict = would if changed else "would stay as it is"
+    return [f"{one.title}: {verdict} (check mode)", *(f"{_MARGIN}{line}" for line in lines)]
+
+
+def _gap(gap: t.Mapping[str, t.Any]) -> list[str]:
+    services, seconds = gap.get("services") or [], gap.get("seconds")
+    if not services:
+        return []
+    long = "a while, how long is not known yet" if seconds is None else f"about {max(round(seconds), 1)} s"
+    return [f"{', '.join(services)} will not answer for {long}"]
 
 
 def _failure(one: Deployment) -> list[str]:
@@ -128,8 +148,9 @@ def _failure(one: Deployment) -> list[str]:
     }
     known = [(f"{name}:", str(value)) for name, value in facts.items() if value]
     log = result.get("log") or []
+    what = "going back FAILED" if one.wanted.goal == "back" else "FAILED"
     return [
-        f"{one.title}: FAILED after {one.seconds:.1f} s",
+        f"{one.title}: {what} after {one.seconds:.1f} s",
         *(f"{_MARGIN}{line}" for line in (table(known) if known else ())),
         *([f"{_MARGIN}log:"] if log else []),
         *(f"{_MARGIN * 2}{line}" for line in log),

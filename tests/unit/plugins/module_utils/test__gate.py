@@ -12,6 +12,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._gate import (
     Observation,
     Round,
     decide,
+    decide_soak,
     explain,
     ready_seconds,
     summarise,
@@ -72,6 +73,32 @@ def test_history_decides(words: str, verdict: str, streak: int) -> None:
 def test_a_failure_is_explained(words: str, sentence: str) -> None:
     rounds = history(words)
     assert explain(decide(GATE, rounds), GATE, rounds) == sentence
+
+
+SOAKS = [
+    pytest.param("", "continue", id="nothing seen yet"),
+    pytest.param("+", "continue", id="well so far"),
+    pytest.param("+--+--+--+-", "continue", id="a failure now and then is borne"),
+    pytest.param("+--+--+--++", "pass", id="and passes when the time is over"),
+    pytest.param("+++++++++++", "pass", id="it held for the whole time"),
+    pytest.param("++---", "fail", id="failed too often in a row"),
+    pytest.param("+!", "fail", id="dead for good"),
+    pytest.param("+++++++++--", "continue", id="failing when the time is over: look again"),
+    pytest.param("+++++++++---", "fail", id="failing after the time too"),
+    pytest.param("+++++++++--+", "pass", id="well again after the time"),
+]
+
+
+@pytest.mark.parametrize(("words", "verdict"), SOAKS)
+def test_after_the_switch_a_gate_must_go_on_holding(words: str, verdict: str) -> None:
+    decision = decide_soak(GATE, history(words))
+    assert decision.verdict == verdict
+    assert (decision.culprit is not None) is (verdict == "fail")
+
+
+def test_a_soak_shorter_than_the_rounds_of_a_failure_does_not_pass_what_always_fails() -> None:
+    short = Gate(GATE.services, success_threshold=3, timeout=0.5)
+    assert [decide_soak(short, history("-" * count)).verdict for count in (1, 2, 3)] == ["continue", "continue", "fail"]
 
 
 def test_a_failure_to_blame_on_nothing_is_explained_too() -> None:

@@ -214,8 +214,10 @@ class Docker(NoDocker):
     def ask(self, argv: t.Sequence[str], timeout: float | None = None) -> Answer:
         self.said.append(argv[2])
         if argv[2] == "ls":
-            listed = self.there if self.projects is None else self.projects[argv[-1].rpartition("=")[2]]
-            return Answer(0, "\n".join(listed), "")
+            if self.projects is None:
+                return Answer(0, "\n".join(self.there), "")
+            rows = [f"{name} {project}" for project, names in self.projects.items() for name in names]
+            return Answer(0, "\n".join(rows), "")
         if argv[2] == "logs":
             return Answer(0, "out\n", f"err of {argv[-1]}\n")
         found = [self.inspected(name) for name in argv[argv.index("--") + 1 :] if name in self.there]
@@ -253,11 +255,11 @@ def test_a_service_without_a_container_is_looked_for_each_time() -> None:
 
 
 def test_the_containers_of_several_projects_are_seen_as_one() -> None:
-    docker = Docker(["a1", "b1"], {"shop-blue": ["a1"], "shop-data": ["b1"]})
+    docker = Docker(["a1", "b1"], {"shop-blue": ["a1"], "shop-data": ["b1"], "other": ["c1"]})
     look = ProjectLook(docker, ["shop-blue", "shop-data"], ["a", "b"])
     for _look in range(2):
         assert [container.id for container in look()] == ["a1", "b1"]
-    assert docker.said == ["ls", "ls", "inspect", "inspect"]
+    assert docker.said == ["ls", "inspect", "inspect"]
 
 
 def test_the_end_of_a_services_log_is_that_of_all_its_containers() -> None:

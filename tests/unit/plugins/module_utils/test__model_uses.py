@@ -119,7 +119,7 @@ def tear(path: Path) -> None:
 
 
 def make_newer(path: Path) -> None:
-    path.write_text(path.read_text().replace('"schema": 1', '"schema": 99'))
+    path.write_text(path.read_text().replace('"schema": 2', '"schema": 99'))
 
 
 def change(path: Path) -> None:

@@ -141,6 +141,34 @@ def test_a_journal_is_kept_for_root_alone(places: files.Places) -> None:
     assert mode(places.journal) == 0o600
 
 
+RUNS = Commit(Identity("r1", "s"), "now", {}, {})
+
+
+@pytest.mark.parametrize("lost", [None, "", "{", '{"schema": 2, "sta'])
+@pytest.mark.parametrize(
+    ("before", "counts"),
+    [
+        pytest.param(Journal("shop", "00").committing(RUNS, 3), "going_back", id="at rest: something may be under way"),
+        pytest.param(Journal("shop", "00").entering("soak", Identity("r2", "s")), "soak", id="a step"),
+        pytest.param(Journal("shop", "00"), "idle", id="nothing was committed: nobody knows"),
+    ],
+)
+def test_the_journal_before_counts_where_the_last_one_is_lost(
+    places: files.Places, before: Journal, counts: str, lost: str | None
+) -> None:
+    files.save_journal(places, before)
+    files.save_journal(places, before.entering("data", Identity("r3", "s")))
+    Path(places.journal).unlink()
+    if lost is not None:
+        Path(places.journal).write_text(lost)
+    warnings: list[str] = []
+    journal = files.load_journal(places, warnings.append)
+    assert (journal.phase, journal.committed) == (counts, before.committed)
+    assert f"which says {before.phase}" in warnings[0]
+    files.save_journal(places, journal)
+    assert files.load_journal(places, pytest.fail) == journal
+
+
 def test_an_unreadable_journal_is_set_aside_with_a_warning(places: files.Places) -> None:
     warnings: list[str] = []
     Path(places.base).mkdir(parents=True)

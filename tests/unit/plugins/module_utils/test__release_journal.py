@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -54,6 +55,59 @@ def test_a_removed_stack_has_nothing_committed_but_may_come_back() -> None:
     journal = EMPTY.committing(commit("r1"), 3).removed()
     assert journal.committed is None
     assert journal.history == (commit("r1"),)
+
+
+FORMAT_1 = {
+    "schema": 1,
+    "stack": "shop",
+    "key": "ab" * 32,
+    "phase": "activating",
+    "candidate": {"release": "r2", "settings": "s"},
+    "committed": {"release": "r1", "settings": "s", "since": "then", "hashes": {"web": ["a", "b"]}, "ready": {}},
+    "history": [],
+    "failure": {"at": "then", "release": "r2", "reason": "gate_failed", "message": "died"},
+}
+
+
+@pytest.mark.parametrize(
+    ("was", "phase"),
+    [("activating", "candidate"), ("gating", "gate"), ("going_back", "going_back"), ("idle", "idle")],
+)
+def test_format_1_is_read_and_knows_of_no_sides(was: str, phase: str) -> None:
+    journal = decode_journal(json.dumps({**FORMAT_1, "phase": was}).encode(), "state.json")
+    assert journal is not None
+    assert (journal.phase, journal.colour, journal.candidate) == (phase, "", Identity("r2", "s"))
+    assert journal.committed == Commit(Identity("r1", "s"), "then", {"web": Hashes("a", "b")}, {})
+    assert json.loads(encode_journal(journal))["schema"] == 2
+
+
+def test_a_commit_keeps_what_was_forced_and_what_cannot_be_undone() -> None:
+    one = dataclasses.replace(commit("r1"), colour="blue", irreversible=("load",), overrides=("busy", "memory"))
+    journal = EMPTY.committing(one, 3)
+    assert decode_journal(encode_journal(journal), "state.json") == journal
+
+
+@pytest.mark.parametrize(
+    ("committed", "wanted", "moves"),
+    [
+        (None, "", False),
+        (None, "blue", False),
+        ("", "", False),
+        ("", "blue", True),
+        ("blue", "", True),
+        ("blue", "green", False),
+    ],
+)
+def test_a_stack_moves_when_it_gets_sides_or_loses_them(committed: str | None, wanted: str, moves: bool) -> None:
+    journal = EMPTY if committed is None else EMPTY.committing(dataclasses.replace(commit("r"), colour=committed), 3)
+    assert journal.moves(wanted) is moves
+
+
+def test_a_commit_with_something_left_to_remove_says_so_until_that_is_done() -> None:
+    journal = EMPTY.entering("soak", Identity("r1", "s"), "green").committing(commit("r1"), 3, retire=True)
+    assert (journal.phase, journal.candidate, journal.colour) == ("retire", None, "")
+    assert journal.settled().phase == "idle"
+    assert journal.settled().committed == commit("r1")
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,14 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan imp
     Found,
     Hashes,
     Identity,
+    Plan,
     Step,
     Wanted,
     describe,
     first_plan,
     make_plan,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_rollout import Job, Rollout
 
 WEB = Container("1", "shop-web-1", service="web", image="i1", config_hash="h1")
 LOAD = Container("2", "shop-load-1", service="load", image="i2", config_hash="h2", status="exited")
@@ -120,3 +122,136 @@ def test_where_nothing_can_be_known_everything_is_created() -> None:
     assert [step.service for step in plan.steps] == ["load", "web"]
     assert plan.act
     assert plan.commit
+
+
+DB = Container("5", "shop-db-1", service="db", image="i3", config_hash="h3")
+SIDED = Wanted(
+    identity=NOW,
+    services=(Service("db", "db:1"), Service("load", "load:1"), Service("web", "web:1", replicas=2)),
+    lifecycles={"web": "stateless", "load": "job", "db": "stateful"},
+    hashes={"web": "h1", "load": "h2", "db": "h3"},
+    images={"web:1": "i1", "load:1": "i2", "db:1": "i3"},
+    sides=True,
+)
+WEB2 = replace(WEB, id="6", name="shop-web-2")
+AS_COMMITTED = {name: Hashes(one, one) for name, one in SIDED.hashes.items()}
+ALL = (DB, LOAD, WEB, WEB2)
+
+# containers, what else was found -> what happens to db, load, web; whether a side comes up beside; who has a gap
+SIDES = [
+    pytest.param(found(*ALL), "none none none", False, (), id="all as it should be"),
+    pytest.param(found(*ALL, committed=OTHER), "none none none", False, (), id="only the gate differs"),
+    pytest.param(found(), "create create create", True, (), id="first release"),
+    pytest.param(
+        found(DB, LOAD, replace(WEB, config_hash="h0"), WEB2),
+        "none run replace",
+        True,
+        (),
+        id="a service changed: its side is replaced as a whole",
+    ),
+    pytest.param(
+        found(replace(DB, image="i0"), LOAD, WEB, WEB2), "recreate run none", False, ("db",), id="only data changed"
+    ),
+    pytest.param(
+        found(replace(DB, image="i0"), LOAD, replace(WEB, image="i0"), WEB2),
+        "recreate run replace",
+        True,
+        ("db",),
+        id="data and side changed",
+    ),
+    pytest.param(
+        found(DB, LOAD, WEB, replace(WEB2, status="exited")), "none run start", False, (), id="stopped: repaired"
+    ),
+    pytest.param(
+        found(DB, LOAD, hashes=AS_COMMITTED), "none run create", False, (), id="removed by hand: repaired in place"
+    ),
+    pytest.param(
+        found(DB, hashes=AS_COMMITTED), "none create create", False, (), id="a whole side removed: repaired in place"
+    ),
+    pytest.param(
+        found(DB, LOAD, hashes={**AS_COMMITTED, "web": Hashes("h0", "h0")}),
+        "none run create",
+        True,
+        (),
+        id="removed by hand, and wanted in another way",
+    ),
+    pytest.param(found(DB, LOAD, WEB), "none run replace", True, (), id="one too few: replaced, not scaled"),
+    pytest.param(found(LOAD, WEB, WEB2), "create run none", False, (), id="data is gone: it comes up again"),
+    pytest.param(found(DB, replace(LOAD, exit_code=1), WEB, WEB2), "none run none", False, (), id="job failed"),
+    pytest.param(found(DB, replace(LOAD, image="i0"), WEB, WEB2), "none run replace", True, (), id="job changed"),
+]
+
+
+@pytest.mark.parametrize(("host", "actions", "beside", "gaps"), SIDES)
+def test_sides(host: Found, actions: str, beside: bool, gaps: tuple[str, ...]) -> None:
+    plan = make_plan(SIDED, host)
+    assert " ".join(step.action for step in plan.steps) == actions
+    assert (plan.beside, plan.gaps) == (beside, gaps)
+    assert all(bool(step.why) is (step.action != "none") for step in plan.steps)
+
+
+def test_without_sides_everything_that_changed_has_a_gap() -> None:
+    host = found(replace(DB, image="i0"), LOAD, replace(WEB, image="i0"), WEB2)
+    plan = make_plan(replace(SIDED, sides=False), host)
+    assert (plan.beside, plan.gaps) == (False, ("db", "web"))
+
+
+def test_a_service_that_left_is_removed_with_its_side() -> None:
+    plan = make_plan(SIDED, found(*ALL, Container("7", "x", service="old")))
+    assert [step.action for step in plan.steps] == ["none", "run", "replace", "remove"]
+
+
+@pytest.mark.parametrize("sides", [False, True])
+@pytest.mark.parametrize(
+    "host",
+    [
+        pytest.param(found(DB, WEB, WEB2), id="gone"),
+        pytest.param(found(DB, replace(LOAD, exit_code=1), WEB, WEB2), id="failed"),
+        pytest.param(found(DB, replace(LOAD, config_hash="h0"), WEB, WEB2), id="another release's"),
+    ],
+)
+def test_a_job_that_is_done_rests_whatever_became_of_its_container(host: Found, sides: bool) -> None:
+    wanted = replace(SIDED, sides=sides, done=frozenset({"load"}))
+    assert make_plan(wanted, host).settled
+    broken = replace(host, containers=(*host.containers[:-1], replace(WEB2, status="exited")))
+    assert [step.action for step in make_plan(wanted, broken).steps] == ["none", "none", "start"]
+    other = replace(host, containers=(replace(WEB, image="i0"),))
+    assert [step.action for step in make_plan(wanted, other).steps][1] == "none"
+
+
+@pytest.mark.parametrize(
+    ("step", "acts"),
+    [
+        pytest.param(Step("ingress", "none"), False, id="nothing"),
+        pytest.param(Step("ingress", "start", "it is exited"), True, id="start"),
+        pytest.param(Step("ingress", "recreate", "its image changed"), True, id="recreate"),
+    ],
+)
+def test_the_ingress_alone_may_be_a_reason_to_act_and_no_job_runs_then(step: Step, acts: bool) -> None:
+    plan = make_plan(SIDED, found(*ALL)).with_step(step)
+    assert (plan.act, plan.gate, plan.beside, plan.settled) == (acts, acts, False, not acts)
+    assert plan.steps[-1] == step
+    assert plan.acts_on({"ingress"}) is acts
+    assert not plan.acts_on({"db", "load", "web"})
+
+
+ROLLOUT = Rollout(jobs={"load": Job(irreversible=True)}, snapshots={"db": ("dump",), "cache": ("save",)})
+
+
+@pytest.mark.parametrize(
+    ("steps", "rollout", "snapshots"),
+    [
+        pytest.param("none none none", ROLLOUT, (), id="nothing happens"),
+        pytest.param("none none replace", ROLLOUT, (), id="data stays"),
+        pytest.param("recreate none none", ROLLOUT, ("db",), id="it is recreated"),
+        pytest.param("remove none none", ROLLOUT, ("db",), id="it is removed"),
+        pytest.param("create none none", ROLLOUT, (), id="it is new"),
+        pytest.param("none run replace", ROLLOUT, ("cache", "db"), id="a job runs that cannot be undone"),
+        pytest.param("none create replace", ROLLOUT, ("cache", "db"), id="for the first time"),
+        pytest.param("none run replace", replace(ROLLOUT, jobs={"load": Job()}), (), id="a job that can be undone"),
+    ],
+)
+def test_what_is_to_be_changed_is_saved_first(steps: str, rollout: Rollout, snapshots: tuple[str, ...]) -> None:
+    actions = zip(("db", "load", "web"), steps.split())
+    made = tuple(Step(name, t.cast(t.Any, action)) for name, action in actions)
+    assert Plan(made, act=True, gate=True, commit=True).snapshots(rollout) == snapshots

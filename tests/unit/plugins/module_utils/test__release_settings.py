@@ -16,6 +16,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_settings
     interpolate,
     make_settings,
     quote,
+    read_env,
 )
 
 KEY, OTHER_KEY = "00" * 32, "11" * 32
@@ -131,6 +132,33 @@ def test_the_env_file_holds_the_parameters_and_where_secrets_are() -> None:
     assert env_file({"PORT": "80", "A": "x"}, "/etc/fleet/secrets/shop") == (
         b"A='x'\nFLEET_SECRETS='/etc/fleet/secrets/shop'\nPORT='80'\n"
     )
+
+
+NASTY = [
+    "",
+    " leading and trailing ",
+    "it's",
+    "'quoted'",
+    'say "hi"',
+    "'\"\\",
+    "back\\slash",
+    "ends in \\",
+    "ends in '\\",
+    "\\\"\\'\\$",
+    "$HOME ${X} $$",
+    "it's $HOME",
+    "a=b=c # d",
+    "export X=1",
+    "ñandú \u2603 \U0001f916",
+    "two\u2028lines and\u2029 paragraphs\u0085next",
+]
+
+
+@pytest.mark.parametrize("value", NASTY)
+def test_an_env_file_is_read_back_to_the_same_values(value: str) -> None:
+    parameters = {"A": value, "PORT": "80"}
+    read = read_env(env_file(parameters, "/etc/it's/$here").decode())
+    assert read == {**parameters, "FLEET_SECRETS": "/etc/it's/$here"}
 
 
 @pytest.mark.parametrize(

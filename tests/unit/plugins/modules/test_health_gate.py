@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Answer, Stream
+from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Answer, Stream, list_all_argv
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_exec import MARK
 from ansible_collections.emorobcare.fleet.plugins.modules import health_gate
 from ansible_collections.emorobcare.fleet.tests.unit.plugins._docker import NoDocker, Pipe, Said
@@ -146,9 +146,9 @@ def test_an_out_of_memory_kill_is_named_with_the_limit(run: Run) -> None:
 
 def test_several_projects_are_one_gate(run: Run) -> None:
     web, db = container("web"), container("db")
-    lists = [(LIST.replace("=shop", f"=shop-{end}"), Answer(0, one["Id"], "")) for end, one in (("b", web), ("d", db))]
+    listed = (" ".join(list_all_argv()), Answer(0, f"{web['Id']} shop-b\n{db['Id']} shop-d\nx other\n", ""))
     services: Result = {"web": {}, "db": {}}
-    result = run(*lists, inspect(web, db), services=services, projects=["shop-b", "shop-d"], success_threshold=1)
+    result = run(listed, inspect(web, db), services=services, projects=["shop-b", "shop-d"], success_threshold=1)
     assert [row["service"] for row in result["checks"]] == ["db", "web"]
 
 

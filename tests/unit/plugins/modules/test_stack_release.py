@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import sys
 import typing as t
 from pathlib import Path
@@ -21,6 +22,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli impor
     checked,
     not_installed,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import Reason
 from ansible_collections.emorobcare.fleet.plugins.modules import stack_release
 
 Result = dict[str, t.Any]
@@ -34,7 +36,7 @@ class Engine:
     """As much of Docker and Compose as the module talks to; a service's image says how its container fares."""
 
     def __init__(self) -> None:
-        self.images = {"good:1": "id-good", "dies:1": "id-dies", "job:1": "id-job"}
+        self.images = {"good:1": "id-good", "good:2": "id-new", "dies:1": "id-dies", "job:1": "id-job"}
         self.containers: dict[str, dict[str, t.Any]] = {}
         self.said: list[str] = []
         self.down = False
@@ -47,7 +49,12 @@ class Engine:
             return self.compose(words)
         self.said.append(" ".join(words[1:3]))
         if words[1:3] == ["container", "ls"]:
-            return Answer(0, "\n".join(self.containers), "")
+            if words[-1].startswith("{{.ID}} "):
+                return Answer(0, "".join(f"{name} shop\n" for name in self.containers), "")
+            ours = not any("project=" in word for word in words) or words[-1].endswith("project=shop")
+            return Answer(0, "\n".join(self.containers) if ours else "", "")
+        if words[1] == "info":
+            return Answer(0, "/\n", "")
         if words[1:3] == ["container", "inspect"]:
             return Answer(0, json.dumps([self.containers[name] for name in words[4:] if name in self.containers]), "")
         if words[1:3] == ["container", "logs"]:
@@ -68,7 +75,11 @@ class Engine:
         raise not_installed()  # a gate does without events
 
     def compose(self, words: list[str]) -> Answer:
-        documents = [json.loads(Path(words[at + 1]).read_text()) for at, word in enumerate(words) if word == "--file"]
+        paths = [words[at + 1] for at, word in enumerate(words) if word == "--file"]
+        documents = [json.loads(Path(path).read_text()) for path in paths if not path.endswith(".skipped.yml")]
+        skipped = (
+            re.findall(r'"(\w+)": {"profiles"', Path(paths[-1]).read_text()) if len(paths) > len(documents) else []
+        )
         rest = words[words.index("--project-name") + 2 :]
         while rest[0].startswith("--"):
             rest = rest[2:]
@@ -76,7 +87,7 @@ class Engine:
         if rest[0] == "down":
             self.containers.clear()
             return Answer(0, "", "")
-        services = documents[0]["services"]
+        services = {name: item for name, item in documents[0]["services"].items() if name not in skipped}
         folder = next(words[at + 1] for at, word in enumerate(words) if word == "--project-directory")
         secrets = {name: {"file": file} for name, file in documents[0].get("secrets", {}).items()}
         if rest[:2] == ["config", "--format"]:
@@ -87,12 +98,19 @@ class Engine:
         if rest[:2] == ["config", "--hash"]:
             return Answer(0, "".join(f"{name} {one}\n" for name, one in hashes.items()), "")
         assert rest == ["up", "--detach", "--no-build", "--remove-orphans"]
-        self.containers = {name: self.container(name, item["image"], hashes[name]) for name, item in services.items()}
+        kept = {name: item for name, item in self.containers.items() if name in skipped}
+        made = {name: self.container(name, item["image"], hashes[name]) for name, item in services.items()}
+        self.containers = {**kept, **made}
         return Answer(0, "", "")
 
     def container(self, name: str, image: str, config_hash: str) -> dict[str, t.Any]:
         labels = {"com.docker.compose.service": name, "com.docker.compose.config-hash": config_hash}
-        status, code = {"good:1": ("running", 0), "dies:1": ("exited", 7), "job:1": ("exited", 0)}[image]
+        status, code = {
+            "good:1": ("running", 0),
+            "good:2": ("running", 0),
+            "dies:1": ("exited", 7),
+            "job:1": ("exited", 0),
+        }[image]
         return {
             "Id": name,
             "Name": f"/shop-{name}-1",
@@ -198,11 +216,60 @@ def test_a_bad_first_release_leaves_nothing(run: Run, engine: Engine, tmp_path: 
     assert result["rolled_back_to"] is None
     assert "Nothing was committed before" in result["msg"]
     assert engine.containers == {}
-    assert engine.said[-1] == "compose down --remove-orphans"
+    assert "compose down --remove-orphans" in engine.said
     stack = tmp_path / "fleet" / "stacks" / "shop"
     assert not list((stack / "releases").iterdir())
     assert not list((stack / "settings").iterdir())
     assert json.loads((stack / "state.json").read_text())["failure"]["reason"] == "gate_failed"
+
+
+def test_a_release_is_not_replaced_where_it_could_not_come_back(run: Run, engine: Engine, tmp_path: Path) -> None:
+    good, new = release(), release("good:2")
+    run(**good)
+    folder = tmp_path / "fleet" / "stacks" / "shop" / "releases"
+    (folder / good["id"]).rename(tmp_path / "away")
+
+    predicted, refused = run(**new, _ansible_check_mode=True), run(**new)
+
+    for result in (predicted, refused):
+        assert result["reason"] == "release_gone"
+        assert f"go back to release {good['id'][:12]}, which it runs. Deploy that release once more" in result["msg"]
+    assert list(folder.iterdir()) == []
+    assert run(**good)["changed"]
+    assert run(**new)["changed"]
+
+
+DATA = {"load": {"lifecycle": "job", "irreversible": True}, "web": {"lifecycle": "stateless"}}
+
+
+def test_a_job_that_cannot_be_undone_is_told_of_when_it_ran_and_the_release_went_back(run: Run) -> None:
+    old = release(services=DATA)
+    first = run(**old)
+    assert "load" in [row["service"] for row in first["services"]]
+    result = run(**release("dies:1", services=DATA))
+    assert (
+        "What load did to the data cannot be undone, and may be there still: no snapshot was taken before"
+        in result["msg"]
+    )
+    again = run(**old)
+    assert [step["action"] for step in again["plan"]] == ["none", "none"], again["plan"]
+
+
+def test_a_job_that_cannot_be_undone_is_left_out_when_its_release_is_gone_back_to_and_stays_so(
+    run: Run, engine: Engine, tmp_path: Path
+) -> None:
+    old, new = release(services=DATA), release("good:2", services=DATA)
+    run(**old)
+    run(**new)
+    refused = run(stack="shop", state="rolled_back")
+    assert refused["reason"] == "irreversible"
+    assert "since then load ran" in refused["msg"]
+    assert run(stack="shop", state="rolled_back", accept_loss=True)["changed"]
+    journal = json.loads((tmp_path / "fleet" / "stacks" / "shop" / "state.json").read_text())
+    assert (journal["committed"]["release"], journal["committed"]["irreversible"]) == (old["id"], [])
+    assert not run(**old)["changed"]
+    assert not run(stack="shop", state="rolled_back", to=old["id"])["changed"]
+    assert run(stack="shop", state="rolled_back")["release"] == new["id"]
 
 
 REFUSALS = [
@@ -330,6 +397,10 @@ def test_where_there_is_no_docker_at_all_there_is_nothing_to_take_down(
 def test_a_stopped_engine_may_still_hold_the_stack_so_absent_refuses(run: Run, engine: Engine) -> None:
     engine.down = True
     assert run(stack="shop", state="absent")["reason"] == "docker_unavailable"
+
+
+def test_every_reason_is_documented() -> None:
+    assert [reason for reason in t.get_args(Reason) if f"V({reason})" not in stack_release.DOCUMENTATION] == []
 
 
 @pytest.mark.parametrize("name", ["../x", "", "A"])

@@ -156,3 +156,23 @@ FAULTS = [
 @pytest.mark.parametrize(("case", "message"), FAULTS)
 def test_what_contradicts_stack_yml_is_refused(case: dict[str, str], message: str) -> None:
     assert messages(**case) == [message]
+
+
+INGRESS = "ingress: {http: 80, routes: [{path: /, service: api, port: 80}]}\n"
+SIDED = COMPOSE.replace('ports: ["${PORT}:80"], ', "")
+
+
+def test_on_two_sides_nothing_that_only_one_container_can_have_is_accepted() -> None:
+    once = "container_name: one, ports: ['80:80'], "
+    compose = SIDED.replace("build: images", f"{once}build: images").replace("image: db", f"{once}image: db")
+    end = "take it out and name the service in ingress.routes, make it stateful, or set rollout.strategy to recreate"
+    assert [message.partition(": ")[2] for message in messages(stack=STACK + INGRESS, compose=compose)] == [
+        f"services.api.{key}: service 'api' comes up beside itself, and {key} cannot be there twice; {end}"
+        for key in ("container_name", "ports")
+    ]
+    assert messages(stack=STACK + INGRESS + "rollout: {strategy: recreate}\n", compose=compose) == []
+
+
+def test_what_an_overlay_takes_away_is_no_obstacle_on_two_sides() -> None:
+    overlay = "services: {api: {ports: !reset []}}"
+    assert messages(stack=STACK + INGRESS, overlay=overlay) == []

@@ -150,6 +150,7 @@ INGRESS = """ingress:
 def with_ingress_fixture(edit: Edit, folder: pathlib.Path) -> None:
     edit("stack.yml", "services:", "\n".join(line.removeprefix("        ") for line in INGRESS.splitlines()))
     edit("stack.yml", "secrets:\n", "secrets:\n  tls: {}\n")
+    edit("compose.yml", '    ports: ["127.0.0.1:${PORT}:8000"]\n', "")
     (folder.parent / "recipes" / "base-haproxy.yml").write_text("suite: trixie\npackages: [haproxy]\n")
 
 

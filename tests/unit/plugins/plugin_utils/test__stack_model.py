@@ -14,6 +14,8 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_model impo
     make_stack,
     plain,
     plain_parameter,
+    plain_rollout,
+    plain_service,
 )
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_schema import SCHEMA_FILE
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._units import seconds
@@ -77,10 +79,58 @@ def test_a_check_is_normalised(key: str, given: t.Any, normal: t.Any) -> None:
 def test_a_stack_has_defaults_for_all_that_it_leaves_out() -> None:
     stack = make_stack(SMALLEST)
     rollout = DEFINITIONS["rollout"]["properties"]
-    assert stack.rollout.success_threshold == rollout["success_threshold"]["default"]
+    assert stack.rollout.success_threshold == DEFINITIONS["threshold"]["default"]
     assert stack.rollout.gate_timeout == seconds(rollout["gate_timeout"]["default"])
     assert (stack.images, stack.models, stack.parameters, stack.secrets) == ((), (), {}, {})
-    assert plain(stack.services) == {"api": {"lifecycle": "job", "url": None, "gate": []}}
+    assert plain_service(stack.services["api"]) == {"lifecycle": "job", "url": None, "gate": []}
+    assert plain_rollout(stack.rollout) == {"success_threshold": 3, "gate_timeout": 120.0}
+    assert (stack.busy, stack.ingress) == (None, None)
+
+
+def test_what_only_some_services_have_is_kept_where_it_is_said() -> None:
+    services = {
+        "load": {"lifecycle": "job", "timeout": "2m", "irreversible": True},
+        "db": {"lifecycle": "stateful", "snapshot": ["dump", "/data"]},
+    }
+    stack = make_stack({"name": "x", "services": services})
+    assert plain_service(stack.services["load"]) == {
+        "lifecycle": "job",
+        "url": None,
+        "gate": [],
+        "timeout": 120.0,
+        "irreversible": True,
+    }
+    assert plain_service(stack.services["db"])["snapshot"] == ["dump", "/data"]
+
+
+DOOR = {"http": 80, "routes": [{"path": "/", "service": "api", "port": 1}]}
+ROLLOUT = {"soak": "1m", "environments": {"dev": {"strategy": "recreate", "soak": 2}, "prod": {"drain": "5s"}}}
+SAID = {"success_threshold": 3, "gate_timeout": 120.0}
+
+
+@pytest.mark.parametrize(
+    ("environment", "ingress", "expected"),
+    [
+        pytest.param(None, True, {"strategy": "blue_green", "soak": 60.0}, id="no environment"),
+        pytest.param("staging", True, {"strategy": "blue_green", "soak": 60.0}, id="one that says nothing"),
+        pytest.param("dev", True, {"strategy": "recreate", "soak": 2.0}, id="one without sides"),
+        pytest.param("prod", True, {"strategy": "blue_green", "soak": 60.0, "drain": 5.0}, id="one that adds"),
+        pytest.param("prod", False, {"soak": 60.0, "drain": 5.0}, id="without an ingress nothing is said of sides"),
+    ],
+)
+def test_an_environment_may_roll_out_in_its_own_way(
+    environment: str | None, ingress: bool, expected: dict[str, t.Any]
+) -> None:
+    more = {"ingress": DOOR} if ingress else {}
+    stack = make_stack({**SMALLEST, "rollout": ROLLOUT, **more}, environment)
+    assert plain_rollout(stack.rollout) == SAID | expected
+    assert (stack.ingress is not None) is (expected.get("strategy") == "blue_green")
+
+
+def test_who_says_that_the_host_is_busy_is_asked_by_a_check_like_those_of_the_gate() -> None:
+    stack = make_stack({**SMALLEST, "busy": {"service": "api", "http": {"port": 1, "path": "/free"}}})
+    assert stack.busy is not None
+    assert (stack.busy.service, plain(stack.busy.check)) == ("api", {"http": check(port=1, path="/free")})
 
 
 NO_AUDIT: dict[str, t.Any] = {"max_layers": None, "rules": {}}

@@ -29,6 +29,10 @@ def gate(*checks: str, lifecycle: str = "stateless") -> str:
     return f"name: x\nservices:\n  api: {{lifecycle: {lifecycle}, gate: [{', '.join(checks)}]}}\n"
 
 
+def two(rest: str) -> str:
+    return f"name: x\nservices:\n  api: {{lifecycle: stateless}}\n  load: {{lifecycle: job}}\n{rest}\n"
+
+
 def parameter(settings: str) -> str:
     return "name: x\nservices: {api: {lifecycle: job}}\nparameters: {P: {" + settings + "}}\n"
 
@@ -46,6 +50,7 @@ GOOD = [
     pytest.param(service("url: 'https://robot:${PORT}/'"), id="url with a parameter"),
     pytest.param(service("url: 'http://x/$$'"), id="url with a dollar sign"),
     pytest.param(http("method: POST, json: 1, expect: 'length(a) == `3`'"), id="body and expectation"),
+    pytest.param(two("busy: {service: api, exec: {command: [free]}}\nrollout: {busy_timeout: 1s}"), id="busy"),
     pytest.param(http("method: DELETE, body_file: x"), id="body of a DELETE"),
     pytest.param(gate("{container: {health: any, restarts: 0}}", "{tcp: {port: 1}}"), id="container"),
     pytest.param(gate("{container: {exit_code: 3}}", "{log: {pattern: '12 rows'}}", lifecycle="job"), id="job"),
@@ -145,6 +150,44 @@ FAULTS = [
         service("url: 'http://x/$'"),
         f"{API}.url: 'http://x/$' has a dollar sign that begins no variable; write $$ for a dollar sign",
         id="dollar sign in a url",
+    ),
+    pytest.param(
+        two("rollout: {strategy: blue_green}"),
+        "stack.yml:5: rollout.strategy: sides need an ingress in front of them; add ingress, or use recreate",
+        id="sides without an ingress",
+    ),
+    pytest.param(
+        two("rollout: {environments: {prod: {strategy: blue_green}}}"),
+        "stack.yml:5: rollout.environments.prod.strategy: sides need an ingress in front of them; add ingress, or use"
+        " recreate",
+        id="sides of an environment without an ingress",
+    ),
+    pytest.param(
+        two("busy: {service: apo, http: {port: 1, path: /}}"),
+        "stack.yml:5: busy.service: unknown service 'apo'; did you mean 'api'? Services: api, load",
+        id="an unknown service is asked whether it is busy",
+    ),
+    pytest.param(
+        two("busy: {service: load, http: {port: 1, path: /}}"),
+        'stack.yml:5: busy.service: "load" is a job, which cannot be asked; name a service that stays',
+        id="a job is asked whether it is busy",
+    ),
+    pytest.param(
+        two("busy: {service: api, http: {port: 1, path: /, json: 1}}"),
+        "stack.yml:5: busy.http.json: a GET request has no body; set method, to POST for one",
+        id="a request of busy that cannot be sent",
+    ),
+    *(
+        pytest.param(
+            two(f"# {key}").replace("stateless", f"{lifecycle}, {key}: {value}"),
+            f"stack.yml:3: services.api.{key}: only a service of lifecycle {wanted} has one; remove the key",
+            id=f"{key} of another lifecycle",
+        )
+        for key, value, lifecycle, wanted in (
+            ("timeout", "5", "stateless", "job"),
+            ("irreversible", "true", "stateful", "job"),
+            ("snapshot", "[dump]", "stateless", "stateful"),
+        )
     ),
     pytest.param(
         "name: x\nservices: {api: {lifecycle: job}}\nimages: {app: {context: a}}\n",

@@ -41,9 +41,13 @@ JOB: dict[str, t.Any] = {
 
 
 def deployment(
-    result: dict[str, t.Any], outcome: Outcome = "ok", goal: Goal = "deploy", host: str = "robot-1"
+    result: dict[str, t.Any],
+    outcome: Outcome = "ok",
+    goal: Goal = "deploy",
+    host: str = "robot-1",
+    predict: bool = False,
 ) -> Deployment:
-    return Deployment(host, Wanted("emorobcare", ID, goal), outcome, result, 14.24)
+    return Deployment(host, Wanted("emorobcare", ID, goal, predict), outcome, result, 14.24)
 
 
 def test_columns_are_aligned_and_nothing_trails() -> None:
@@ -101,14 +105,66 @@ LINES = [
         id="nothing to remove",
     ),
     pytest.param(
-        deployment({"changed": True, "services": [API], "pending": ["image x is not there"]}, goal="predict"),
+        deployment({"changed": True, "services": [API], "pending": ["image x is not there"]}, predict=True),
         ["emorobcare 9f86d081884c on robot-1: would change (check mode)", "  image x is not there"],
         id="predicted",
     ),
     pytest.param(
-        deployment({"changed": False, "services": [API]}, goal="predict"),
+        deployment({"changed": False, "services": [API]}, predict=True),
         ["emorobcare 9f86d081884c on robot-1: would stay as it is (check mode)"],
         id="nothing predicted",
+    ),
+    pytest.param(
+        deployment({"changed": True, "services": [JOB], "colour": "green"}),
+        [
+            "SERVICE  STATE     URL  MODEL  TIME",
+            "load     finished  -    -      -",
+            "emorobcare 9f86d081884c on robot-1: up in 14.2 s, green serves, whole run 55 s",
+        ],
+        id="deployed on a side",
+    ),
+    pytest.param(
+        deployment({"changed": True, "gap": {"services": ["cache", "db"], "seconds": 4.2}}, predict=True),
+        [
+            "emorobcare 9f86d081884c on robot-1: would change (check mode)",
+            "  cache, db will not answer for about 4 s",
+        ],
+        id="a gap is told beforehand",
+    ),
+    pytest.param(
+        deployment({"changed": True, "gap": {"services": ["db"], "seconds": None}}, predict=True),
+        [
+            "emorobcare 9f86d081884c on robot-1: would change (check mode)",
+            "  db will not answer for a while, how long is not known yet",
+        ],
+        id="a gap of unknown length",
+    ),
+    pytest.param(
+        deployment({"changed": True, "release": "3f9a" * 16, "colour": "blue"}, goal="back"),
+        ["emorobcare 3f9a3f9a3f9a on robot-1: back on it in 14.2 s, blue serves, whole run 55 s"],
+        id="went back",
+    ),
+    pytest.param(
+        deployment({"changed": False, "release": "3f9a" * 16}, goal="back"),
+        ["emorobcare 3f9a3f9a3f9a on robot-1: on it already, nothing changed, whole run 55 s"],
+        id="need not go back",
+    ),
+    pytest.param(
+        deployment({"changed": True, "gap": {"services": ["db"], "seconds": 0.3}}, goal="back", predict=True),
+        [
+            "emorobcare 9f86d081884c on robot-1: would go back to it (check mode)",
+            "  db will not answer for about 1 s",
+        ],
+        id="would go back",
+    ),
+    pytest.param(
+        deployment({"reason": "irreversible", "msg": "going back past migrate …"}, "failed", "back"),
+        [
+            "emorobcare 9f86d081884c on robot-1: going back FAILED after 14.2 s",
+            "  reason:   irreversible",
+            "  message:  going back past migrate …",
+        ],
+        id="may not go back",
     ),
     pytest.param(
         deployment(
@@ -169,7 +225,16 @@ def test_hosts_are_told_apart_by_an_empty_line_and_no_deployment_prints_nothing(
 WANTED = [
     pytest.param({"release": {"stack": "demo"}, "id": ID}, False, Wanted("demo", ID, "deploy"), id="release"),
     pytest.param({"stack": "demo", "state": "absent"}, False, Wanted("demo", "", "remove"), id="removal"),
-    pytest.param({"stack": "demo", "state": "absent"}, True, Wanted("demo", "", "predict"), id="check mode"),
+    pytest.param({"stack": "demo", "state": "absent"}, True, Wanted("demo", "", "remove", True), id="check mode"),
+    pytest.param(
+        {"stack": "demo", "state": "rolled_back", "to": "3f9a", "id": ID},
+        False,
+        Wanted("demo", "3f9a", "back"),
+        id="rollback",
+    ),
+    pytest.param(
+        {"stack": "demo", "state": "rolled_back"}, True, Wanted("demo", "", "back", True), id="rollback, check mode"
+    ),
     pytest.param(
         {"release": "{{ not yet rendered }}"}, False, Wanted("stack", "", "deploy"), id="task that failed early"
     ),
