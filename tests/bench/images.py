@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import hashlib
 import json
 import subprocess
 import sys
@@ -51,6 +52,7 @@ def say(words: str) -> None:
 def options(words: t.Sequence[str], known: t.Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure the stacks' images.")
     parser.add_argument("--stacks", default="", help=f"these only, by comma, of: {', '.join(known)}")
+    parser.add_argument("--naive", action="store_true", help="only find out, and keep, how large naive images are")
     parser.add_argument("--repeat", type=int, default=REPEAT, help="so many rounds")
     asked = parser.parse_args(words)
     asked.chosen = [name for name in known if not asked.stacks or name in asked.stacks.split(",")]
@@ -119,17 +121,57 @@ def with_little_to_do(machine: Machine, stack: Stack, rounds: int) -> None:
     say(f"{stack.name}: nothing to do {stack.no_op[-1]:.1f} s")
 
 
+class NaiveSizes:
+    """Bytes of naive images by what goes into them: sizes, unlike times, need not be measured again with the rest."""
+
+    def __init__(self, machine: Machine, kept: Path) -> None:
+        self._machine, self._kept = machine, kept
+        self._sizes: dict[str, int] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+        self._has_bases = False
+
+    def of(self, stack: str, service: str) -> tuple[int | None, str]:
+        """Return the bytes of a service's naive image, built where they are not known, or why there are none."""
+        dockerfile, context = naive_dockerfile(stack, service), contexts_of(stack)[service]
+        if not dockerfile:
+            return None, "no naive Dockerfile"
+        known = naive_input(dockerfile, context)
+        if known in self._sizes:
+            return self._sizes[known], ""
+        if not self._has_bases:
+            self._machine.make_naive_bases()
+            self._has_bases = True
+        size, why_not = self._machine.naive_size(dockerfile, str(context))
+        if size is not None:
+            self._sizes[known] = size
+            self._kept.write_text(json.dumps(self._sizes, indent=2) + "\n", encoding="utf-8")
+        return size, why_not
+
+
+def naive_input(dockerfile: str, context: Path) -> str:
+    """Return the SHA-256 of a naive Dockerfile and all files of a context."""
+    whole = hashlib.sha256()
+    files = (path for path in (ROOT / context).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    for file in (ROOT / dockerfile, *sorted(files)):
+        whole.update(f"{file.relative_to(ROOT)}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
+    return whole.hexdigest()
+
+
 def beside_naive(machine: Machine, stacks: t.Sequence[Stack]) -> None:
     """Build each service as one would first."""
-    machine.make_naive_bases()
+    sizes = NaiveSizes(machine, CACHE / "naive.json")
     for service in (service for stack in stacks for service in stack.services):
-        dockerfile = naive_dockerfile(service.stack, service.name)
-        if not dockerfile:
-            service.why_not = "no naive Dockerfile"
-            continue
-        context = str(contexts_of(service.stack)[service.name])
-        service.naive, service.why_not = machine.naive_size(dockerfile, context)
+        service.naive, service.why_not = sizes.of(service.stack, service.name)
         say(f"{service.stack}/{service.name}: {service.size / 1e6:.1f} MB, naive {(service.naive or 0) / 1e6:.1f} MB")
+
+
+def naive_alone(names: t.Sequence[str]) -> None:
+    """Find out the naive sizes, which are kept for a later run."""
+    with Machine(ROOT, "bench-images", CACHE / "lab") as machine:
+        machine.set_up()
+        sizes = NaiveSizes(machine, CACHE / "naive.json")
+        for stack in names:
+            for service in contexts_of(stack):
+                say(f"{stack}/{service}: naive {sizes.of(stack, service)}")
 
 
 def measure(names: t.Sequence[str], rounds: int) -> tuple[list[Stack], str]:
@@ -150,6 +192,9 @@ def main(words: t.Sequence[str]) -> int:
     asked = options(words, known)
     started = time.monotonic()
     CACHE.mkdir(parents=True, exist_ok=True)
+    if asked.naive:
+        naive_alone(asked.chosen)
+        return 0
     stacks, engine = measure(asked.chosen, asked.repeat)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     about = {

@@ -28,7 +28,7 @@ def test_defaults_and_argument_specs_are_the_same() -> None:
     )
 
 
-@pytest.mark.parametrize("file", ["bases.yml", "images.yml"])
+@pytest.mark.parametrize("file", ["bases.yml", "images.yml", "look.yml"])
 def test_whatever_makes_images_makes_them_for_all_platforms(file: str) -> None:
     modules = ("emorobcare.fleet.image_base", "emorobcare.fleet.image_build")
     calls = [task[module] for task in read(f"tasks/{file}") for module in modules if module in task]
@@ -51,5 +51,5 @@ def test_audit_and_report_are_about_the_engines_own_images(
     file: str, module: str, built: list[dict[str, str]], chosen: list[dict[str, str]]
 ) -> None:
     expression = read(f"tasks/{file}")[0][f"emorobcare.fleet.{module}"]["images"]
-    variables = {"__image_build_built": {"images": built}, "__image_build_stack": {"images": [OWN], "audit": [OWN]}}
+    variables = {"__image_build_images": built, "__image_build_stack": {"images": [OWN], "audit": [OWN]}}
     assert Templar(loader=DataLoader(), variables=variables).template(trust_as_template(expression)) == chosen
