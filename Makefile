@@ -7,10 +7,10 @@ PLAYBOOK = .venv/bin/ansible-playbook
 RUN = .venv/bin/python tests/run.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down pin-model test test-all check lint unit browser faults stacks slow sanity molecule bench bench-models bench-images lock clean
+.PHONY: help demo demo-down pin-model test test-all check lint unit browser faults stacks slow sanity molecule bench bench-models bench-images bench-release lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/run.stamp ## Set up what is missing and deploy EmoRobCare on this machine (PORT=8080)
 	$(PLAYBOOK) site.yml -i inventories/$(ENVIRONMENT) -e fleet_port=$(PORT)
@@ -47,6 +47,9 @@ bench-models: .venv/test.stamp ## Measure model_pull beside others; write bench/
 
 bench-images: .venv/test.stamp ## Measure images beside naive ones; write bench/images.json, docs/measurements.md
 	.venv/bin/python tests/bench/images.py
+
+bench-release: .venv/test.stamp ## Measure releases beside others; write bench/release.json, docs/measurements.md
+	.venv/bin/python tests/bench/release.py
 
 lock: .venv/test.stamp ## Bring the lock files to the newest versions that pyproject.toml allows
 	.ci/lock

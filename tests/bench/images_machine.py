@@ -45,7 +45,14 @@ class Machine:
         self._lab("destroy")
 
     def set_up(self) -> None:
-        """Bring what git would commit of this checkout, and install the controller's environment and an engine."""
+        """Bring the checkout, and install the controller's environment and an engine."""
+        self.bring_checkout()
+        self.run("sh .ci/venv requirements.txt")
+        self.play("engine")
+        self.run("apt-get -qq update && apt-get -qqy install --no-install-recommends mmdebstrap mount")
+
+    def bring_checkout(self) -> None:
+        """Bring what git would commit of this checkout."""
         listed = subprocess.run(
             ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
             cwd=self._root,
@@ -57,9 +64,6 @@ class Machine:
         content = subprocess.run(pack, cwd=self._root, check=True, input=there, capture_output=True).stdout
         unpack = f"mkdir -p {_CHECKOUT} && tar --extract --no-same-owner --directory={_CHECKOUT}"
         subprocess.run(["docker", "exec", "-i", self._name, "sh", "-c", unpack], check=True, input=content)
-        self.run("sh .ci/venv requirements.txt")
-        self.play("engine")
-        self.run("apt-get -qq update && apt-get -qqy install --no-install-recommends mmdebstrap mount")
 
     def run(self, command: str) -> str:
         """Run a shell command in the machine's checkout; return what it prints."""

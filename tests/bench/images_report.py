@@ -124,13 +124,13 @@ def tables(stacks: t.Sequence[Stack], about: t.Mapping[str, t.Any]) -> str:
     return "\n\n".join([head, _sizes(stacks), _times(stacks)])
 
 
-def with_block(document: str, block: str) -> str:
-    """Return the document with `block` between its markers; raises ValueError where it has not one pair of them."""
-    before, begin, rest = document.partition(BEGIN)
-    _old, end, after = rest.partition(END)
-    if not begin or not end or BEGIN in rest or END in after:
-        raise ValueError(f"the document must have one line {BEGIN} and after it one line {END}")
-    return f"{before}{BEGIN}\n\n{block.strip()}\n\n{END}{after}"
+def with_block(document: str, block: str, first: str = BEGIN, last: str = END) -> str:
+    """Return the document with `block` between two lines; raises ValueError where it has not one pair of them."""
+    before, begin, rest = document.partition(first)
+    _old, end, after = rest.partition(last)
+    if not begin or not end or first in rest or last in after:
+        raise ValueError(f"the document must have one line {first} and after it one line {last}")
+    return f"{before}{first}\n\n{block.strip()}\n\n{last}{after}"
 
 
 def _sizes(stacks: t.Sequence[Stack]) -> str:
