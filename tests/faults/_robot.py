@@ -20,12 +20,10 @@ from pathlib import Path
 import ansible.module_utils
 
 from ansible_collections.emorobcare.fleet.tests.faults._releases import (
-    PATIENCE,
     PYTHON,
     RUN_MODULE,
     Result,
     docker,
-    wait_for,
 )
 from ansible_collections.emorobcare.fleet.tests.faults._sides import KILLED, Sides
 
@@ -37,6 +35,7 @@ _COLLECTION = "ansible_collections/emorobcare/fleet/plugins"
 _STACKS = "/var/lib/fleet/stacks"
 _KILLED = 137  # exit code that Docker gives to what was killed
 _PROBE = 0.05  # seconds between two requests
+_PATIENCE = 300.0  # seconds for a whole boot: this machine may have more to do
 
 
 @dataclass(frozen=True)
@@ -93,6 +92,7 @@ class Robot:
         route = {"service": "api", "port": 8000, "path": "/", "host": None, "strip": False, "tcp": None}
         door = {"image": self.sides.ingress, "http": f"0.0.0.0:{PORT}", "https": None, "tls": None, "routes": [route]}
         snapshot = {"snapshot": [PYTHON, "-S", "-c", "pass"]}
+        more = {"timeout": 60.0, **more}
         return self.sides.sided(text, database=text, more={"db": snapshot}, ingress=door, **more)
 
     def deploy(self, options: dict[str, t.Any]) -> Result:
@@ -124,21 +124,21 @@ class Robot:
         docker("kill", self.name)
         docker("start", self.name)
         began = time.monotonic()
-        address = docker(
-            "container", "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", self.name
-        )
+        address = self._address()
         first = ""
-        while not first:
-            assert time.monotonic() - began < PATIENCE, "nothing serves"
-            first = serving(address) or ""
-            time.sleep(0 if first else _PROBE)
-        served = time.monotonic() - began
-        wait_for(self._recovery_ended)
-        return Boot(first, served, time.monotonic() - began, self._said())
+        served = ended = 0.0
+        while not (first and ended):
+            now = time.monotonic() - began
+            assert now < _PATIENCE, self._said()
+            if not first:
+                first, served = serving(address) or "", now
+            elif self._recovery_ended():
+                ended = now
+            time.sleep(_PROBE)
+        return Boot(first, served, ended, self._said())
 
     def serving(self) -> str | None:
-        form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-        return serving(docker("container", "inspect", "--format", form, self.name))
+        return serving(self._address())
 
     def journal(self) -> dict[str, t.Any]:
         return t.cast("dict[str, t.Any]", json.loads(self.run("cat", f"{self.base}/state.json")))
@@ -152,6 +152,10 @@ class Robot:
             project = labels["com.docker.compose.project"][len(self.sides.stack) + 1 :]
             found[f"{project}/{labels['com.docker.compose.service']}"] = " ".join(item["Config"]["Env"])
         return found
+
+    def _address(self) -> str:
+        form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        return docker("container", "inspect", "--format", form, self.name)
 
     def _recovery_ended(self) -> bool:
         """Whether the service has run since the machine came up, and ended well; an end without hope is an error."""

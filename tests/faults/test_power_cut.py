@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import subprocess
 import typing as t
 from pathlib import Path
@@ -26,6 +27,7 @@ HEAD = ("POWER CUT IN", "FIRST ANSWER", "AFTER", "SERVES THEN", "RECOVERED AFTER
 @pytest.fixture(name="robot", scope="module")
 def robot_fixture(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> t.Iterator[Robot]:
     sides = Sides(Path("/nowhere"), base_image(), stack="shop", ingress=make("base-haproxy"))
+    faulthandler.cancel_dump_traceback_later()  # setting a machine up takes minutes where the archive is slow
     with Robot(tmp_path_factory.mktemp("robot"), sides) as robot:
         yield robot
     capture = request.config.pluginmanager.getplugin("capturemanager")

@@ -161,7 +161,7 @@ def test_a_project_is_taken_down_with_its_networks_and_what_else_is_attached_is_
         f"network ls --format {{{{.Name}}}} --filter {LIST}": "shop-blue_default\n",
         f"oneoff=False --filter {LIST}": "api",
         "container inspect -- api": inspected("api"),
-        "network inspect --format {{range .Containers}}{{.Name}} {{end}} -- shop-blue_default": "api db ingress ",
+        "container ls --all --quiet --no-trunc --filter network=shop-blue_default": "api\ndb\ningress\n",
         "network rm -- shop-blue_default": failed("network shop-blue_default not found"),
     }
     stages.clear(engine, ["shop-blue"])
