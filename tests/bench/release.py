@@ -82,10 +82,11 @@ def measure_subject(
             measure.with_wrk(host, result)
             say(f"{result.peer.name}, wrk: {result.wrk_quiet} {result.wrk_update}")
     if "cuts" in asked.chosen:
-        for _number in range(min(asked.repeat, CUTS)):
-            for result in found:
-                measure.cut_power(host, result)
-                say(f"{subject.name}, {result.peer.name}, power cut: {result.cuts[-1]}")
+        for result in found:
+            with host.alone(subject.project(result.peer.way)):
+                for _number in range(min(asked.repeat, CUTS)):
+                    measure.cut_power(host, result)
+                    say(f"{subject.name}, {result.peer.name}, power cut: {result.cuts[-1]}")
     for result in found:
         measure.take_down(host, result)
     return found, long

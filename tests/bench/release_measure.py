@@ -94,7 +94,11 @@ def prepare(host: Host, subject: Subject) -> list[Result]:
             {"do": "lay_out", "release": subject.release, "folder": folder, "models": "/var/lib/fleet/models"}
         )
         result = Result(Peer(subject, way, tuple(there["compose"]), proxy))
-        carry_out(host, result, result.peer.up(result.number))
+        if way == "ours":
+            parameters = subject.parameters(way, result.number)
+            host.make("first", subject.path, bench_environment=subject.environment, bench_parameters=parameters)
+        else:
+            carry_out(host, result, result.peer.up(result.number))
         results.append(result)
     return results
 
@@ -117,7 +121,9 @@ def update(host: Host, result: Result) -> None:
         run = carry_out(host, result, peer.update(number))
         time.sleep(AFTER)
     new = str(number) if subject.marked else ""
-    result.updates.append(measure_update(run, load.records, new, subject.prober, subject.replaced))
+    # Side by side, a side is well as a whole; one after the other, what counts is the service that says its release.
+    services = subject.replaced if peer.way == "ours" else ("api",)
+    result.updates.append(measure_update(run, load.records, new, subject.prober, services))
 
 
 def no_op(host: Host, result: Result) -> None:
