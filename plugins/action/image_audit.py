@@ -9,7 +9,9 @@ The documentation is in plugins/modules/image_audit.py.
 
 from __future__ import annotations
 
+import concurrent.futures
 import copy
+import functools
 import pathlib
 import typing as t
 
@@ -23,6 +25,15 @@ MODULE = "emorobcare.fleet.image_audit"
 Result = dict[str, t.Any]
 
 
+def _lint(images: list[Result], program: str | None) -> None:
+    """Fill in what hadolint says, of all Dockerfiles at once: each takes as long as the rest of the audit."""
+    wanted = [image for image in images if image["context"] and not image["lint"]]
+    files = [pathlib.Path(image["context"]) / image["dockerfile"] for image in wanted]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for image, said in zip(wanted, pool.map(functools.partial(lint, program=program), files), strict=True):
+            image["lint"] = said
+
+
 class ActionModule(ActionBase):
     _supports_check_mode = True
     _supports_async = False
@@ -33,9 +44,7 @@ class ActionModule(ActionBase):
         _validated, args = self.validate_argument_spec(argument_spec=ARGUMENT_SPEC)
         images = copy.deepcopy(args["images"])
         program = find_program("hadolint", args["hadolint"])
-        for image in images:
-            if image["context"] and not image["lint"]:
-                image["lint"] = lint(pathlib.Path(image["context"]) / image["dockerfile"], program)
+        _lint(images, program)
         syft = args["syft"]
         if not syft and self._connection.transport == "local":
             # The module runs here too, but by another Python, whose PATH may lack what is installed for this one.

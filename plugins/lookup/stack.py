@@ -13,6 +13,8 @@ description:
     C(stack.yml) and against each other, and returns everything that building and deploying the stack needs.
   - The result depends on nothing but the content of the stack's folder and of the recipes of the base images. So it is
     the same wherever the stack is checked out, RV(_raw[].path) and RV(_raw[].images[].context) excepted.
+  - A folder with C(compose.yml) alone is a stack, too. It is called as Compose calls the project (C(name), or the
+    folder's name), all its services are stateless, and nothing is built.
   - Everything that is wrong is reported at once, with file, line, place, value and what is allowed.
 author:
   - The emorobcare.fleet contributors (@emorobcare)
@@ -159,7 +161,9 @@ _raw:
         - Every default is filled in; times are in seconds.
       type: dict
     rollout:
-      description: C(success_threshold), and C(gate_timeout) in seconds.
+      description:
+        - C(success_threshold) and C(gate_timeout), and what the stack says of C(strategy), C(soak), C(drain) and
+          C(busy_timeout). Times are in seconds.
       type: dict
     release:
       description: The release.

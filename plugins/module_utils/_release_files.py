@@ -226,11 +226,11 @@ def fill_folder(folder: str, places: Places, release: Release, contents: t.Mappi
         sync_dir(current)
 
 
-def load_journal(places: Places, warn: t.Callable[[str], None]) -> Journal:
-    """Return the stack's journal, a new one where there is none.
+def find_journal(places: Places) -> tuple[Journal | None, bool]:
+    """Return the stack's journal, None where none can be read, and whether it is the last one.
 
-    One that cannot be read is set aside, and the one before it counts: it is at most a step behind, so that something
-    may be under way. Without either, the containers tell the rest, and the next commit is a whole one again.
+    Where that is gone or cannot be read the one before it counts: it is at most a step behind, so that something may be
+    under way.
 
     Raises:
         ReleaseError: a newer version of the collection wrote it.
@@ -238,20 +238,34 @@ def load_journal(places: Places, warn: t.Callable[[str], None]) -> Journal:
     content = read_file(places.journal)
     journal = None if content is None else decode_journal(content, places.journal)
     if journal is not None:
-        return journal
+        return journal, True
     before = read_file(places.journal_before)  # without it there was only one journal yet, or none
     journal = None if before is None else decode_journal(before, places.journal_before)
-    if journal is not None:
-        what = "is gone" if content is None else "cannot be read"
-        warn(f"the journal {places.journal} {what}; the one before it counts, which says {journal.phase}")
-        unfinished = journal.phase == "idle" and journal.committed is not None
-        return replace(journal, phase="going_back") if unfinished else journal
-    if content is not None:
+    if journal is not None and journal.phase == "idle" and journal.committed is not None:
+        journal = replace(journal, phase="going_back")
+    return journal, False
+
+
+def load_journal(places: Places, warn: t.Callable[[str], None]) -> Journal:
+    """Return the stack's journal, a new one where there is none.
+
+    One that cannot be read is set aside. Without one the containers tell the rest, and the next commit is a whole one
+    again.
+
+    Raises:
+        ReleaseError: a newer version of the collection wrote it.
+    """
+    journal, last = find_journal(places)
+    there = os.path.lexists(places.journal)
+    if journal is not None and not last:
+        what = "cannot be read" if there else "is gone"
+        warn(f"the journal {places.journal} {what}; the one before it counts, which is at most a step behind")
+    if journal is None and there:
         warn(
             f"the journal {places.journal} cannot be read and is set aside as {places.journal}.unreadable; what was "
             "committed before is not known any more, so this run has no release to go back to"
         )
-    return Journal(stack=places.stack, key=secrets.token_hex(32))
+    return journal or Journal(stack=places.stack, key=secrets.token_hex(32))
 
 
 def save_journal(places: Places, journal: Journal) -> Journal:

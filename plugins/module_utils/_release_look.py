@@ -4,21 +4,16 @@
 
 # Private to this collection: it may change in any release.
 
-"""Look at the stacks of a host from outside: which there are, whether a run is at work, what a journal says."""
+"""Look at the stacks of a host from outside: which there are, which need anything, whether a run is at work."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import typing as t
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import stack_name
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import Places, read_file
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import (
-    Journal,
-    decode_journal,
-)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import Places, find_journal
 
 STACKS = "stacks"
 
@@ -45,11 +40,6 @@ def is_locked(places: Places) -> bool:
     return False
 
 
-def is_lost(places: Places, journal: Journal) -> bool:
-    """Whether a journal that was loaded is a new one, because none that is there can be read."""
-    return journal.committed is None and journal.phase == "idle" and not _readable(places)
-
-
 def in_use(root: str, besides: str = "") -> list[str]:
     """Return the stacks below a root that have a release, or something under way, or a journal that does not tell.
 
@@ -59,19 +49,9 @@ def in_use(root: str, besides: str = "") -> list[str]:
     return [name for name in stacks_of(root) if name != besides and not _is_off(Places(root, "", name))]
 
 
-def read_journal(path: str) -> Journal | None:
-    """Return the journal in a file, None where there is none that can be read.
-
-    Raises:
-        ReleaseError: a newer version of the collection wrote it (`journal_newer`).
-    """
-    content = read_file(path)
-    return None if content is None else decode_journal(content, path)
-
-
 def _is_off(places: Places) -> bool:
     try:
-        journal = read_journal(places.journal)
+        journal = find_journal(places)[0]
     except ReleaseError:
         return False
     return journal is not None and journal.committed is None and journal.phase in ("idle", "removing")
@@ -85,13 +65,4 @@ def _is_stack(name: str) -> bool:
 
 
 def _has_journal(places: Places) -> bool:
-    return any(os.path.lexists(path) for path in _journals(places))
-
-
-def _readable(places: Places) -> bool:
-    return any(read_journal(path) is not None for path in _journals(places))
-
-
-def _journals(places: Places) -> t.Iterator[str]:
-    yield places.journal
-    yield places.journal_before
+    return any(os.path.lexists(path) for path in (places.journal, places.journal_before))

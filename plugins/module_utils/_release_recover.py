@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Docker, DockerMissing, default_cli
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_back import recover
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import Places, load_journal, lock
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import Places, find_journal, lock
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import Journal
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_look import is_locked, is_lost, stacks_of
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_look import is_locked, stacks_of
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import Site, secret_values
 from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Masker, printable
 
@@ -117,7 +117,7 @@ def _guarded(
         def masked(text: str) -> None:
             warn(printable(mask(f"{places.stack}: {text}"), _LINE))
 
-        outcome = _told(places, masked) if errand.check else _brought(places, errand, cli, mask, masked, deadline)
+        outcome = _told(places) if errand.check else _brought(places, errand, cli, mask, masked, deadline)
     except ReleaseError as exc:
         outcome = Outcome(places.stack, False, f"{_not(errand)} ({exc.reason}): {exc}")
     except Exception as exc:  # pylint: disable=broad-exception-caught
@@ -130,12 +130,12 @@ def _not(errand: Errand) -> str:
     return "cannot be told" if errand.check else "NOT brought back"
 
 
-def _told(places: Places, warn: Say) -> Outcome:
+def _told(places: Places) -> Outcome:
     """Tell how a stack is, without the lock and without a change."""
     if is_locked(places):
         return Outcome(places.stack, False, "a run is at work")
-    journal = load_journal(places, warn)
-    if is_lost(places, journal):
+    journal = find_journal(places)[0]
+    if journal is None:
         return Outcome(places.stack, False, _NO_WAY_BACK)
     if journal.phase in ("idle", "removing"):
         return _resting(journal)
@@ -154,11 +154,13 @@ def _brought(
     deadline: float,
 ) -> Outcome:
     with lock(places, errand.lock_timeout) as held:
-        journal = load_journal(places, warn)
-        if is_lost(places, journal):
+        journal, last = find_journal(places)
+        if journal is None:
             return Outcome(places.stack, False, f"{_not(errand)}: {_NO_WAY_BACK}")
         if journal.phase in ("idle", "removing"):
             return _resting(journal)
+        if not last:
+            warn(f"{places.journal} is gone or cannot be read; the one before it counts")
         docker = cli([held])
         _wait_for_engine(docker, deadline)
         after, back = recover(Site(places, docker, False, warn), journal, mask)

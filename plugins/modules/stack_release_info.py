@@ -212,14 +212,10 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._containers impor
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Docker, default_cli
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import DOCUMENT, stack_name
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import Places
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import Places, find_journal
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_info import Seen, report
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import Journal
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_look import (
-    is_locked,
-    read_journal,
-    stacks_of,
-)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_look import is_locked, stacks_of
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_stage import all_projects
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import read_json
 
@@ -229,10 +225,10 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 }
 
 
-def find_journal(places: Places) -> tuple[Journal | None, dict[str, str] | None]:
-    """Return the journal, or why there is none; the one before it counts where it cannot be read."""
+def read_journal(places: Places) -> tuple[Journal | None, dict[str, str] | None]:
+    """Return the journal, or why there is none."""
     try:
-        journal = read_journal(places.journal) or read_journal(places.journal_before)
+        journal = find_journal(places)[0]
     except ReleaseError as exc:
         return None, {"reason": exc.reason, "message": str(exc)}
     except OSError as exc:
@@ -259,7 +255,7 @@ def find_documents(places: Places, journal: Journal | None) -> dict[str, dict[st
 def look_at(docker: Docker, root: str, stack: str) -> tuple[Seen, str | None]:
     """Look at a stack; return also why the engine gave no answer."""
     places = Places(root, "", stack)
-    journal, problem = find_journal(places)
+    journal, problem = read_journal(places)
     containers: tuple[Container, ...] | None = None
     silence = None
     try:

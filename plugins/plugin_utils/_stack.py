@@ -46,6 +46,7 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_model impo
     plain_parameter,
     plain_rollout,
 )
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_plain import plain_stack
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_relations import relation_problems
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_schema import schema_problems
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._yaml_file import Document, parse_yaml
@@ -65,9 +66,11 @@ def load_stack(
         StackFileError: with everything that is wrong.
         OSError: a file cannot be read.
     """
-    stack_file = _read_stack_file(folder)
+    _require(folder / COMPOSE)  # before anything else, for whom named another folder
+    given = _read_stack_file(folder) if (folder / "stack.yml").is_file() else None
     compose, others = _read_compose_files(folder, environment)
     documents = list(compose.values())
+    stack_file = given or plain_stack(folder, documents, others)
     stack = make_stack({**stack_file.data, "models": _read_models(folder, stack_file)}, environment)
     services = merged(documents, "services")
     problems = [*relation_problems(stack_file), *audit_problems(stack_file)]
@@ -124,10 +127,14 @@ def _read_models(folder: pathlib.Path, stack_file: Document) -> list[dict[str, t
 
 
 def _read(path: pathlib.Path) -> bytes:
-    if not path.is_file():
-        message = "there is no such file; a stack is a folder with stack.yml and compose.yml"
-        raise StackFileError([Problem(shown(path), None, (), message)])
+    _require(path)
     return path.read_bytes()
+
+
+def _require(path: pathlib.Path) -> None:
+    if not path.is_file():
+        message = "there is no such file; a stack is a folder with compose.yml, and with stack.yml to say more"
+        raise StackFileError([Problem(shown(path), None, (), message)])
 
 
 def _read_compose_files(folder: pathlib.Path, environment: str | None) -> tuple[dict[str, Document], list[Document]]:

@@ -12,12 +12,15 @@ in docs/measurements.md; any other writes .cache/bench-images/images.json.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import subprocess
 import sys
 import time
 import typing as t
 from pathlib import Path
+
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "collections"))
@@ -37,7 +40,7 @@ CACHE = ROOT / ".cache" / "bench-images"
 RESULTS = ROOT / "bench" / "images.json"
 DOCUMENT = ROOT / "docs" / "measurements.md"
 NAIVE = Path("bench/naive")
-REPEAT = 3
+REPEAT = 2
 SOURCES = ("*.py", "app.js")
 
 
@@ -56,9 +59,12 @@ def options(words: t.Sequence[str], known: t.Sequence[str]) -> argparse.Namespac
     return asked
 
 
-def context_of(stack: str, service: str) -> Path:
-    """Return a service's context below the checkout: the folder of its name, as all stacks have it."""
-    return Path("stacks") / stack / "images" / service
+@functools.cache
+def contexts_of(stack: str) -> dict[str, Path]:
+    """Return the context of each image of a stack below the checkout; several may share one."""
+    folder = Path("stacks") / stack
+    images = yaml.safe_load((ROOT / folder / "stack.yml").read_text(encoding="utf-8"))["images"]
+    return {service: folder / image["context"] for service, image in images.items()}
 
 
 def source_of(context: Path) -> str:
@@ -70,7 +76,7 @@ def source_of(context: Path) -> str:
 
 def naive_dockerfile(stack: str, service: str) -> str:
     """Return the naive Dockerfile of a service: its own, or that of its family."""
-    files = [file.name for file in (ROOT / context_of(stack, service)).glob("*")]
+    files = [file.name for file in (ROOT / contexts_of(stack)[service]).glob("*")]
     for folder in (NAIVE / stack / service, NAIVE / (family_of(files) or "none")):
         if (ROOT / folder / "Dockerfile").is_file():
             return str(folder / "Dockerfile")
@@ -86,7 +92,7 @@ def from_nothing(machine: Machine, stacks: t.Sequence[Stack]) -> None:
         for name, (id_, size) in sorted(machine.images(stack.name).items()):
             service = next((one for one in stack.services if one.name == name), None)
             if service is None:
-                files = [file.name for file in (ROOT / context_of(stack.name, name)).glob("*")]
+                files = [file.name for file in (ROOT / contexts_of(stack.name)[name]).glob("*")]
                 service = Service(stack.name, name, family_of(files), size)
                 stack.services.append(service)
             service.ids.append(id_)
@@ -98,14 +104,18 @@ def with_little_to_do(machine: Machine, stack: Stack, rounds: int) -> None:
     stack.no_op += [machine.play("images", stack.name) for _round in range(rounds)]
     if machine.images(stack.name) != built:
         raise SystemExit(f"{stack.name}: a run that had nothing to do built an image")
-    for service in stack.services:
-        source = source_of(context_of(stack.name, service.name))
+    for context in sorted(set(contexts_of(stack.name).values())):
+        source = source_of(context)
+        affected = [one for one in stack.services if contexts_of(stack.name)[one.name] == context]
         for _round in range(rounds if source else 0):
             machine.edit(source)
-            service.code_seconds.append(machine.play("images", stack.name))
+            seconds = machine.play("images", stack.name)
+            for service in affected:
+                service.code_seconds.append(seconds)
             built, before = machine.images(stack.name), built
-            if {name for name in built if built[name] != before.get(name)} != {service.name}:
-                raise SystemExit(f"{stack.name}: a change of {source} must build {service.name}, and nothing else")
+            changed = {name for name in built if built[name] != before.get(name)}
+            if changed != {one.name for one in affected}:
+                raise SystemExit(f"{stack.name}: a change of {source} built {', '.join(sorted(changed)) or 'nothing'}")
     say(f"{stack.name}: nothing to do {stack.no_op[-1]:.1f} s")
 
 
@@ -117,7 +127,7 @@ def beside_naive(machine: Machine, stacks: t.Sequence[Stack]) -> None:
         if not dockerfile:
             service.why_not = "no naive Dockerfile"
             continue
-        context = str(context_of(service.stack, service.name))
+        context = str(contexts_of(service.stack)[service.name])
         service.naive, service.why_not = machine.naive_size(dockerfile, context)
         say(f"{service.stack}/{service.name}: {service.size / 1e6:.1f} MB, naive {(service.naive or 0) / 1e6:.1f} MB")
 
@@ -129,9 +139,9 @@ def measure(names: t.Sequence[str], rounds: int) -> tuple[list[Stack], str]:
         machine.set_up()
         for _round in range(rounds):
             from_nothing(machine, stacks)
+        beside_naive(machine, stacks)
         for stack in stacks:
             with_little_to_do(machine, stack, rounds)
-        beside_naive(machine, stacks)
         return stacks, machine.engine_version()
 
 

@@ -147,3 +147,13 @@ def test_killed_at_any_step_the_host_serves_one_release_and_the_next_run_finishe
     assert sides.journal()["phase"] == "idle"
     assert {name.partition("/")[2] for name in sides.rest()} == {"api", "db", "ingress"}
     assert len(sides.rest()) == 3
+
+
+def test_data_that_has_ended_can_be_started_again_when_the_networks_of_a_candidate_have_gone(sides: Sides) -> None:
+    sides.deploy(sides.sided("old"))
+    kill_when(sides, sides.sided("new"), "gate")
+    for name in ("-data/db", "-ingress/ingress"):
+        docker("stop", "--time", "0", sides.running()[name]["Id"])
+    assert sides.deploy(sides.sided("old"))["changed"]
+    assert sides.ask() == {"text": "old", "mode": "good", "kept": "first"}
+    assert sides.rest() == AT_REST | {"-blue/api"}

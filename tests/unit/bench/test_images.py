@@ -38,11 +38,21 @@ def test_a_service_is_held_against_the_naive_form_of_its_family(files: list[str]
     assert report.family_of(files) == family
 
 
-@pytest.mark.parametrize(
-    "context", sorted(ROOT.glob("stacks/*/images/*")), ids=lambda path: f"{path.parts[-3]}-{path.name}"
-)
-def test_every_service_has_a_naive_form(context: Path) -> None:
-    assert images.naive_dockerfile(context.parts[-3], context.name)
+STACKS = sorted(file.parent.name for file in ROOT.glob("stacks/*/stack.yml"))
+SERVICES = [(stack, service) for stack in STACKS for service in images.contexts_of(stack)]
+
+
+@pytest.mark.parametrize(("stack", "service"), SERVICES, ids=["-".join(one) for one in SERVICES])
+def test_every_service_has_a_naive_form_and_a_source_to_change_if_it_has_a_program(stack: str, service: str) -> None:
+    assert images.naive_dockerfile(stack, service)
+    context = images.contexts_of(stack)[service]
+    assert bool(images.source_of(context)) is any(
+        context_file.suffix in (".py", ".js") for context_file in files(context)
+    )
+
+
+def files(context: Path) -> list[Path]:
+    return [file for file in (ROOT / context).rglob("*") if file.is_file()]
 
 
 @pytest.mark.parametrize(("ids", "same"), [([], None), (["a"], None), (["a", "a"], True), (["a", "b"], False)])

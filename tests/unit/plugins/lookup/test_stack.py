@@ -80,7 +80,7 @@ def test_ansible_finds_the_lookup_and_takes_its_strings_as_data(tmp_path: pathli
 
 
 FAULTS = [
-    pytest.param("nowhere", {}, r"nowhere/stack\.yml: there is no such file", id="no folder"),
+    pytest.param("nowhere", {}, r"nowhere/compose\.yml: there is no such file", id="no folder"),
     pytest.param("demo", {"environment": "prod"}, "unknown environment 'prod'", id="no overlay"),
     pytest.param("demo", {"base_source": "ubuntu"}, "base_source", id="unknown source"),
     pytest.param("", {}, "needs the path of a stack's folder, got ''", id="empty path"),

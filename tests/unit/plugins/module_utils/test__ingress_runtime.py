@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Answer
+from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Answer, Stream
 from ansible_collections.emorobcare.fleet.plugins.module_utils._ingress_config import (
     Ingress,
     Publish,
@@ -46,6 +46,9 @@ class Engine:
 
     def watch(self, *_args: t.Any, **_more: t.Any) -> Answer:
         raise AssertionError
+
+    def stream(self, argv: t.Sequence[str]) -> Stream:
+        raise AssertionError(argv)
 
 
 @pytest.fixture(name="places")

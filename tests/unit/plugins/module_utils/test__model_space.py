@@ -15,10 +15,10 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._model_space impo
     Space,
     bytes_needed,
     check_space,
-    human,
     inodes_needed,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_wanted import Wanted, WantedFile
+from ansible_collections.emorobcare.fleet.plugins.module_utils._size import human
 
 A, B = "a" * 64, "b" * 64
 

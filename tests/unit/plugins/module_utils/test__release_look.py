@@ -16,12 +16,10 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_look import (
     in_use,
     is_locked,
-    is_lost,
     stacks_of,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan import Identity
 
-NEW = Journal("shop", "ab" * 32)
 COMMIT = Commit(Identity("r1", "s1"), "2026-11-21T09:30:00Z", {}, {})
 
 
@@ -70,18 +68,6 @@ def test_a_stack_is_in_use_while_something_could_be_recovered(
 def test_a_journal_that_does_not_tell_counts_as_in_use(tmp_path: Path, content: str) -> None:
     Path(write(tmp_path, "shop").journal).write_text(content)
     assert in_use(str(tmp_path)) == ["shop"]
-
-
-def test_a_journal_is_lost_only_when_nothing_of_it_can_be_read(tmp_path: Path) -> None:
-    places = write(tmp_path, "shop")
-    assert not is_lost(places, NEW)
-    Path(places.journal).write_text("torn")
-    assert is_lost(places, NEW)
-    assert not is_lost(places, Journal("shop", "ab" * 32, committed=COMMIT))
-    Path(places.journal_before).write_bytes(b"")
-    save_journal(places_of(tmp_path, "other"), NEW)
-    os.rename(places_of(tmp_path, "other").journal, places.journal_before)
-    assert not is_lost(places, NEW)
 
 
 def test_a_lock_is_seen_without_being_made_or_taken(tmp_path: Path) -> None:

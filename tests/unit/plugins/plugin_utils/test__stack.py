@@ -189,11 +189,18 @@ def write_wrong_models(folder: pathlib.Path) -> None:
     (folder / "models.yml").write_text(f'minilm:\n  url: "pip://x!/y"\n  checksum: "sha256:{"0" * 64}"\n')
 
 
-NO_FILE = "there is no such file; a stack is a folder with stack.yml and compose.yml"
+NO_FILE = "there is no such file; a stack is a folder with compose.yml, and with stack.yml to say more"
 DOCKERFILE = "images/api/Dockerfile"
 
 FAULTS = [
-    pytest.param(remove("stack.yml"), [f"demo/stack.yml: {NO_FILE}"], id="no stack.yml"),
+    pytest.param(
+        remove("stack.yml"),
+        [
+            "demo/compose.yml:3: services.api.build: there is no stack.yml, which says how service 'api' is built; name"
+            " an image, or write one with images: {api: {context: …}}"
+        ],
+        id="no stack.yml, and something to build",
+    ),
     pytest.param(remove("compose.yml"), [f"demo/compose.yml: {NO_FILE}"], id="no compose.yml"),
     pytest.param(
         remove("compose.prod.yml"),

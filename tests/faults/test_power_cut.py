@@ -1,0 +1,85 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The power of a machine is cut in every step of an update; it boots with nobody there and serves one release whole."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_journal import STEPS
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._summary import table
+from ansible_collections.emorobcare.fleet.tests.faults._releases import base_image
+from ansible_collections.emorobcare.fleet.tests.faults._robot import Boot, Robot
+from ansible_collections.emorobcare.fleet.tests.faults._sides import Sides
+from ansible_collections.emorobcare.fleet.tests.faults.test_bases import make
+
+HEAD = ("POWER CUT IN", "FIRST ANSWER", "AFTER", "SERVES THEN", "RECOVERED AFTER")
+
+
+@pytest.fixture(name="robot", scope="module")
+def robot_fixture(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> t.Iterator[Robot]:
+    sides = Sides(Path("/nowhere"), base_image(), stack="shop", ingress=make("base-haproxy"))
+    with Robot(tmp_path_factory.mktemp("robot"), sides) as robot:
+        yield robot
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        print("", *table([HEAD, *robot.rows]), sep="\n")
+
+
+def check_whole(robot: Robot, boot: Boot, name: str, allowed: set[str]) -> str:
+    """One release serves, all of it, and nothing is left of another one; return which."""
+    serves = robot.serving()
+    journal = robot.journal()
+    robot.rows.append((name, boot.first, f"{boot.served_after:.1f} s", str(serves), f"{boot.recovered_after:.1f} s"))
+    assert serves in allowed, boot.said
+    assert boot.first in allowed | {serves}
+    assert journal["phase"] == "idle", boot.said
+    assert "NOT" not in boot.said
+    colour = journal["committed"]["colour"]
+    running = robot.running()
+    assert set(running) == {"data/db", "ingress/ingress", f"{colour}/api"}
+    assert f"TEXT={serves}" in running[f"{colour}/api"]
+    assert f"FIRST={serves}" in running["data/db"]
+    return str(serves)
+
+
+@pytest.mark.parametrize("step", [*STEPS, "retire", "going_back"])
+def test_a_machine_boots_into_one_release_whichever_step_the_power_was_cut_in(robot: Robot, step: str) -> None:
+    old, new = f"old-{step}", f"new-{step}"
+    robot.deploy(robot.release(old))
+    bad = {"expect": "mode == 'other'", "timeout": 3.0} if step == "going_back" else {}
+    robot.kill_when(robot.release(new, rollout={"soak": 2}, **bad), step)
+
+    boot = robot.cut_power()
+
+    assert boot.first in {old, new}
+    serves = check_whole(robot, boot, step, {old, new})
+    assert serves == (new if step == "retire" else old)
+    failure = robot.journal()["failure"]
+    assert (failure or {}).get("reason") == (None if step == "retire" else "interrupted")
+    again = robot.deploy(robot.release(new))
+    assert again["changed"]
+    assert robot.serving() == new
+    assert not robot.deploy(robot.release(new))["changed"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", [0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6])
+def test_a_machine_boots_into_one_release_whatever_was_half_done(robot: Robot, moment: float) -> None:
+    old, new = f"old-{moment}", f"new-{moment}"
+    robot.deploy(robot.release(old))
+    process = robot.start(robot.release(new, rollout={"soak": 1}))
+    with contextlib.suppress(subprocess.TimeoutExpired):  # the moment is the fault that is injected
+        process.wait(timeout=moment)
+    boot = robot.cut_power()
+    process.communicate()
+    check_whole(robot, boot, f"{moment} s", {old, new})
+    robot.deploy(robot.release(new))
+    assert robot.serving() == new
