@@ -154,8 +154,8 @@ def _series(series: Series) -> str:
 
 
 def _wrk(found: t.Sequence[Result]) -> str:
-    heads = ["wrk, 8 connections", "requests a second", "p50, ms", "p99, ms", "failed"]
-    heads += ["with an update in it", "p50, ms", "p99, ms", "failed", "of"]
+    heads = ["wrk, 8 connections", "answers a second", "p50, ms", "p99, ms", "failed"]
+    heads += ["with an update in it", "p50, ms", "p99, ms", "failed"]
     rows = []
     for result in found:
         quiet, busy = t.cast(Wrk, result.wrk_quiet), t.cast(Wrk, result.wrk_update)
@@ -163,7 +163,7 @@ def _wrk(found: t.Sequence[Result]) -> str:
         row = [result.peer.name]
         row += [f"{quiet.rate:.0f}", f"{quiet.p50:g}", f"{quiet.p99:g}", f"{quiet.failed}"]
         row += [f"{busy.rate:.0f}", f"{busy.p50:g}", f"{busy.p99:g}", _judged(f"{busy.failed}", is_well)]
-        rows.append([*row, f"{busy.requests}"])
+        rows.append(row)
     return _markdown(heads, rows)
 
 
