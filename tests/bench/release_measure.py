@@ -31,7 +31,7 @@ from ansible_collections.emorobcare.fleet.tests.faults._load import WEB_SOCKET, 
 
 PAUSE = 0.005  # seconds between an answer and the same client's next request
 BEFORE, AFTER = 100, 2.0  # requests before an update, seconds after it
-SERVED = 90.0  # seconds until a host that lost its power must serve again
+SERVED = 45.0  # seconds until a host that lost its power must serve again
 UPDATES, BACKS = 20, 10
 QUIET = 20.0  # seconds of load with nothing else
 WRK_CONNECTIONS = 8
@@ -49,6 +49,7 @@ class Result:
     cuts: list[PowerCut] = field(default_factory=list)
     wrk_quiet: Wrk | None = None
     wrk_update: Wrk | None = None
+    loads: list[float] = field(default_factory=list)  # the machine's load average before each update
     codes: set[int] = field(default_factory=set)  # how its commands ended, where not by 0
     number: int = 0  # of the release that it brought last
 
@@ -116,6 +117,7 @@ def carry_out(host: Host, result: Result, request: Request) -> Run:
 def update(host: Host, result: Result) -> None:
     peer, subject = result.peer, result.peer.subject
     number = result.next()
+    result.loads.append(load_average())
     with Load(peer.port, subject.kinds, host=host.address(), pause=PAUSE) as load:
         wait_until(lambda: load.total >= BEFORE)
         run = carry_out(host, result, peer.update(number))

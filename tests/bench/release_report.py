@@ -33,6 +33,7 @@ def results(found: t.Sequence[Result], series: Series | None, about: t.Mapping[s
             "no_op_seconds": spread(result.no_op),
             "exit_codes_other_than_0": sorted(result.codes),
             "served_after_power_cut_seconds": spread(cut.served_after for cut in result.cuts),
+            "load_averages_before_updates": result.loads,
             "updates": [dataclasses.asdict(one) for one in result.updates],
             "no_ops": result.no_op,
             "power_cuts": [dataclasses.asdict(one) for one in result.cuts],
