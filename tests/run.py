@@ -183,7 +183,7 @@ BROWSER = [
 FAULTS = [pytest("faults", "tests/faults")]
 STACKS = [pytest("stacks", "tests/stacks")]
 # One of them is 30 releases in a row: longer than a test may take that hangs.
-SLOW = [pytest("slow", "-m", "slow", "-o", "faulthandler_timeout=900", "tests/faults")]
+SLOW = [pytest("slow", "-m", "slow", "-o", "faulthandler_timeout=1800", "tests/faults")]
 MOLECULE = [
     Check(
         "molecule",

@@ -33,7 +33,7 @@ CACHE = ROOT / ".cache" / "bench-release"
 RESULTS = ROOT / "bench" / "release.json"
 DOCUMENT = ROOT / "docs" / "measurements.md"
 REPEAT = 3
-CUTS = 3
+CUTS = 2
 SUBJECTS = {subject.name: subject for subject in (SMALL, EMOROBCARE)}
 PARTS = ("updates", "series", "wrk", "cuts")
 
@@ -82,10 +82,11 @@ def measure_subject(
             measure.with_wrk(host, result)
             say(f"{result.peer.name}, wrk: {result.wrk_quiet} {result.wrk_update}")
     if "cuts" in asked.chosen:
-        for _number in range(min(asked.repeat, CUTS)):
-            for result in found:
-                measure.cut_power(host, result)
-                say(f"{subject.name}, {result.peer.name}, power cut: {result.cuts[-1]}")
+        for result in found:
+            with host.alone(subject.project(result.peer.way)):
+                for _number in range(min(asked.repeat, CUTS)):
+                    measure.cut_power(host, result)
+                    say(f"{subject.name}, {result.peer.name}, power cut: {result.cuts[-1]}")
     for result in found:
         measure.take_down(host, result)
     return found, long
@@ -107,6 +108,10 @@ def about(asked: argparse.Namespace, engine: str, loads: t.Sequence[float], seco
     }
 
 
+def store(file: Path, data: t.Mapping[str, t.Any]) -> None:
+    file.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+
 def main(words: t.Sequence[str]) -> int:
     asked = options(words)
     started, loads = time.monotonic(), [measure.load_average()]
@@ -120,15 +125,16 @@ def main(words: t.Sequence[str]) -> int:
             found += measured
             long = one or long
             loads.append(measure.load_average())
-        engine = host.engine_version()
-    facts = about(asked, engine, loads, time.monotonic() - started)
-    written = RESULTS if is_whole(asked) else CACHE / "release.json"
-    written.write_text(json.dumps(results(found, long, facts), indent=2) + "\n", encoding="utf-8")
+            facts = about(asked, host.engine_version(), loads, time.monotonic() - started)
+            # What was measured is not lost when a later stack fails.
+            store(CACHE / "release.json", results(found, long, facts))
     text = tables(found, long, facts)
     if is_whole(asked):
+        store(RESULTS, results(found, long, facts))
         DOCUMENT.write_text(with_block(DOCUMENT.read_text(encoding="utf-8"), text, BEGIN, END), encoding="utf-8")
     print(text)
-    say(f"written: {written.relative_to(ROOT)}{' and docs/measurements.md' if is_whole(asked) else ''}")
+    written = "bench/release.json and docs/measurements.md" if is_whole(asked) else ".cache/bench-release/release.json"
+    say(f"written: {written}")
     return 0
 
 

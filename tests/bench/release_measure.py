@@ -31,7 +31,7 @@ from ansible_collections.emorobcare.fleet.tests.faults._load import WEB_SOCKET, 
 
 PAUSE = 0.005  # seconds between an answer and the same client's next request
 BEFORE, AFTER = 100, 2.0  # requests before an update, seconds after it
-SERVED = 90.0  # seconds until a host that lost its power must serve again
+SERVED = 45.0  # seconds until a host that lost its power must serve again
 UPDATES, BACKS = 20, 10
 QUIET = 20.0  # seconds of load with nothing else
 WRK_CONNECTIONS = 8
@@ -49,6 +49,7 @@ class Result:
     cuts: list[PowerCut] = field(default_factory=list)
     wrk_quiet: Wrk | None = None
     wrk_update: Wrk | None = None
+    loads: list[float] = field(default_factory=list)  # the machine's load average before each update
     codes: set[int] = field(default_factory=set)  # how its commands ended, where not by 0
     number: int = 0  # of the release that it brought last
 
@@ -94,7 +95,11 @@ def prepare(host: Host, subject: Subject) -> list[Result]:
             {"do": "lay_out", "release": subject.release, "folder": folder, "models": "/var/lib/fleet/models"}
         )
         result = Result(Peer(subject, way, tuple(there["compose"]), proxy))
-        carry_out(host, result, result.peer.up(result.number))
+        if way == "ours":
+            parameters = subject.parameters(way, result.number)
+            host.make("first", subject.path, bench_environment=subject.environment, bench_parameters=parameters)
+        else:
+            carry_out(host, result, result.peer.up(result.number))
         results.append(result)
     return results
 
@@ -112,12 +117,15 @@ def carry_out(host: Host, result: Result, request: Request) -> Run:
 def update(host: Host, result: Result) -> None:
     peer, subject = result.peer, result.peer.subject
     number = result.next()
+    result.loads.append(load_average())
     with Load(peer.port, subject.kinds, host=host.address(), pause=PAUSE) as load:
         wait_until(lambda: load.total >= BEFORE)
         run = carry_out(host, result, peer.update(number))
         time.sleep(AFTER)
     new = str(number) if subject.marked else ""
-    result.updates.append(measure_update(run, load.records, new, subject.prober, subject.replaced))
+    # Side by side, a side is well as a whole; one after the other, what counts is the service that says its release.
+    services = subject.replaced if peer.way == "ours" else ("api",)
+    result.updates.append(measure_update(run, load.records, new, subject.prober, services))
 
 
 def no_op(host: Host, result: Result) -> None:

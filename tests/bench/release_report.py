@@ -33,6 +33,7 @@ def results(found: t.Sequence[Result], series: Series | None, about: t.Mapping[s
             "no_op_seconds": spread(result.no_op),
             "exit_codes_other_than_0": sorted(result.codes),
             "served_after_power_cut_seconds": spread(cut.served_after for cut in result.cuts),
+            "load_averages_before_updates": result.loads,
             "updates": [dataclasses.asdict(one) for one in result.updates],
             "no_ops": result.no_op,
             "power_cuts": [dataclasses.asdict(one) for one in result.cuts],
@@ -154,8 +155,8 @@ def _series(series: Series) -> str:
 
 
 def _wrk(found: t.Sequence[Result]) -> str:
-    heads = ["wrk, 8 connections", "requests a second", "p50, ms", "p99, ms", "failed"]
-    heads += ["with an update in it", "p50, ms", "p99, ms", "failed", "of"]
+    heads = ["wrk, 8 connections", "answers a second", "p50, ms", "p99, ms", "failed"]
+    heads += ["with an update in it", "p50, ms", "p99, ms", "failed"]
     rows = []
     for result in found:
         quiet, busy = t.cast(Wrk, result.wrk_quiet), t.cast(Wrk, result.wrk_update)
@@ -163,7 +164,7 @@ def _wrk(found: t.Sequence[Result]) -> str:
         row = [result.peer.name]
         row += [f"{quiet.rate:.0f}", f"{quiet.p50:g}", f"{quiet.p99:g}", f"{quiet.failed}"]
         row += [f"{busy.rate:.0f}", f"{busy.p50:g}", f"{busy.p99:g}", _judged(f"{busy.failed}", is_well)]
-        rows.append([*row, f"{busy.requests}"])
+        rows.append(row)
     return _markdown(heads, rows)
 
 

@@ -70,7 +70,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Update:
-    """One update under load; everything in seconds but the counts. None where it does not apply."""
+    """One update under load; everything in seconds but the counts. None where it does not apply.
+
+    `steps` are those of the journal, from the beginning of the process.
+    """
 
     requests: int
     failed: int
@@ -82,6 +85,7 @@ class Update:
     healthy_to_serves: float | None
     gate_to_serves: float | None
     mixed: float
+    steps: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -204,6 +208,7 @@ def measure_update(
         healthy_to_serves=None if serves is None or healthy is None else serves - healthy,
         gate_to_serves=None if serves is None or gate is None else serves - gate,
         mixed=mixed(requests, new) if new else 0.0,
+        steps={step: round(at - run.began, 3) for at, step in run.steps},
     )
 
 
