@@ -81,10 +81,12 @@ class Host:
     def live(self) -> Colour | None:
         return self.now
 
-    def switch(self, colour: Colour) -> bool:
-        changed, self.now = self.now != colour, colour
+    def switch(self, colour: Colour | None) -> bool:
+        if self.now == colour:
+            return False
+        self.now = colour
         self.done.append(f"serves {colour}")
-        return changed
+        return True
 
     def reload(self, config: str) -> None:
         sides = [colour for colour in ("blue", "green") if f"backend {colour}-api-8000" in config]
@@ -155,17 +157,23 @@ def test_it_comes_up_on_the_colour_that_is_to_serve_and_on_the_networks_of_its_s
     ("now", "switched"),
     [
         pytest.param("blue", [], id="the old side serves on"),
-        pytest.param("green", [], id="the new one does already"),
+        pytest.param("green", ["serves blue"], id="a run that was cut off had turned to the new one"),
         pytest.param(None, ["serves blue"], id="nobody served"),
     ],
 )
-def test_a_second_side_does_not_change_who_serves(
+def test_with_a_second_side_serves_who_is_to_serve(
     host: Host, door: ingress.Door, now: Colour | None, switched: list[str]
 ) -> None:
     host.container, host.now = dataclasses.replace(UP, networks=("shop-blue_default",)), now
     door.stand_before([candidate("blue"), candidate("green")], "blue")
     assert host.done == ["connected to 1", "answers", *switched, "runs blue and green"]
     assert [said for said in host.said if "connect" in said] == ["network connect -- shop-green_default 1"]
+
+
+def test_before_the_first_gate_it_serves_nobody(host: Host, door: ingress.Door) -> None:
+    door.stand_before([candidate("blue")], None)
+    assert host.now is None
+    assert host.done == ["connected to 1", "answers", "runs blue"]
 
 
 def test_a_side_that_is_gone_from_the_configuration_does_not_serve_on(host: Host, door: ingress.Door) -> None:
