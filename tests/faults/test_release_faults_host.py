@@ -1,6 +1,7 @@
 # Copyright: (c) 2026, The emorobcare.fleet contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
+
 """Hosts that fail while a release comes up, and hands that meddle: what serves, and how the next run finishes."""
 
 from __future__ import annotations
