@@ -105,7 +105,9 @@ def deploy(site: Site, request: Request) -> Result:
     prepared = prepare(site.places, request, journal.key)
     pending = [*refuse_missing_library(site, request.release), *refuse_missing_models(site, request.release)]
     try:
-        journal = _end_what_was_cut_off(site, journal, prepared, pending)
+        settled = _end_what_was_cut_off(site, journal, prepared, pending)
+        if settled is not journal:
+            journal, prepared = settled, prepare(site.places, request, journal.key)  # its folder may have gone with it
         outlook = _look_ahead(site, request, prepared, journal, pending)
         overrides = outlook.overridden
         if outlook.plan.act and not site.check_mode:

@@ -23,7 +23,7 @@ TEXT, MODE = os.environ["TEXT"], os.environ.get("MODE", "good")
 if MODE == "dies":
     print("cannot go on", flush=True)
     sys.exit(7)
-started = time.time()
+asked = 0
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def answer(self, body, status=200):
@@ -32,10 +32,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
     def do_GET(self):
+        global asked
         late = MODE == "rots" and os.path.exists("/shared/rot")
         if self.path == "/free":
+            with open("/shared/asked", "a") as file:
+                file.write("x")
             self.answer(json.dumps({"free": not os.path.exists("/shared/busy")}).encode())
         elif self.path == "/data":
+            asked += 1
+            if MODE == "flaps" and asked % 2:
+                return self.answer(b"{}", 500)
+            if MODE == "leaves" and asked > 4:
+                os._exit(3)
+            if MODE == "slow":
+                time.sleep(0.5)
             kept = urllib.request.urlopen("http://db:8000/", timeout=5).read().decode()
             self.answer(json.dumps({"text": TEXT, "mode": "rotten" if late else MODE, "kept": kept}).encode())
         elif self.path.endswith("/large"):

@@ -15,6 +15,7 @@ from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.emorobcare.fleet.plugins.modules import model_pull
 from ansible_collections.emorobcare.fleet.tests.faults._crash import can_mount
+from ansible_collections.emorobcare.fleet.tests.faults._faults import Record
 from ansible_collections.emorobcare.fleet.tests.faults._pulls import Result, Run, eagerness, small_chunks
 from ansible_collections.emorobcare.fleet.tests.faults._releases import Lab, base_image, docker
 from ansible_collections.emorobcare.fleet.tests.faults._server import FaultServer
@@ -104,3 +105,32 @@ def sides_fixture(tmp_path: Path, base: str) -> t.Iterator[Sides]:
     finally:
         lab.remove()
         assert not lab.running()
+
+
+@pytest.fixture(name="standing", scope="session")
+def standing_fixture(tmp_path_factory: pytest.TempPathFactory, base: str) -> t.Iterator[Sides]:
+    """A stack with sides that stands from test to test; `old` brings it to where each begins."""
+    lab = Sides(tmp_path_factory.mktemp("standing"), base, ingress=make("base-haproxy"))
+    try:
+        yield lab
+    finally:
+        lab.remove()
+        assert not lab.running()
+
+
+@pytest.fixture(name="old")
+def old_fixture(standing: Sides) -> Sides:
+    """The standing stack on its old release, which a run that finds it there leaves alone."""
+    standing.deploy(standing.sided("old"))
+    return standing
+
+
+@pytest.fixture(name="record", scope="session")
+def record_fixture(request: pytest.FixtureRequest) -> t.Iterator[Record]:
+    """Collects what faults did; the table is printed when all of them are through."""
+    record = Record()
+    yield record
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    assert capture is not None
+    with capture.global_and_fixture_disabled():
+        print(f"\n\n{record}\n" if record else "")
