@@ -33,7 +33,7 @@ CACHE = ROOT / ".cache" / "bench-release"
 RESULTS = ROOT / "bench" / "release.json"
 DOCUMENT = ROOT / "docs" / "measurements.md"
 REPEAT = 3
-CUTS = 2
+CUTS = 1
 SUBJECTS = {subject.name: subject for subject in (SMALL, EMOROBCARE)}
 PARTS = ("updates", "series", "wrk", "cuts")
 
@@ -60,9 +60,13 @@ def is_whole(asked: argparse.Namespace) -> bool:
     return len(asked.subjects) == len(SUBJECTS) and len(asked.chosen) == len(PARTS) and asked.repeat >= REPEAT
 
 
+Keep = t.Callable[[t.Sequence[measure.Result], measure.Series | None], None]
+
+
 def measure_subject(
-    host: Host, subject: Subject, asked: argparse.Namespace
+    host: Host, subject: Subject, asked: argparse.Namespace, keep: Keep
 ) -> tuple[list[measure.Result], measure.Series | None]:
+    """Measure a stack; `keep` is given what there is after each part, lest it is lost when a later one fails."""
     say(f"{subject.name}: making images and release, bringing it up in {len(subject.ways)} ways")
     found, long = measure.prepare(host, subject), None
     if "updates" in asked.chosen:
@@ -73,20 +77,24 @@ def measure_subject(
         for _number in range(asked.repeat):
             for result in found:
                 measure.no_op(host, result)
+        keep(found, long)
     if "series" in asked.chosen and subject.marked:
         whole = asked.repeat >= REPEAT
         long = measure.series(host, found[0], *((measure.UPDATES, measure.BACKS) if whole else (2, 1)))
         say(f"series: {long}")
+        keep(found, long)
     if "wrk" in asked.chosen and subject.marked:
         for result in found:
             measure.with_wrk(host, result)
             say(f"{result.peer.name}, wrk: {result.wrk_quiet} {result.wrk_update}")
+            keep(found, long)
     if "cuts" in asked.chosen:
         for result in found:
             with host.alone(subject.project(result.peer.way)):
                 for _number in range(min(asked.repeat, CUTS)):
                     measure.cut_power(host, result)
                     say(f"{subject.name}, {result.peer.name}, power cut: {result.cuts[-1]}")
+                    keep(found, long)
     for result in found:
         measure.take_down(host, result)
     return found, long
@@ -120,17 +128,23 @@ def main(words: t.Sequence[str]) -> int:
     long: measure.Series | None = None
     say(f"setting the host up; the load average is {loads[0]}")
     with Host(ROOT, "bench-release", CACHE / "lab", keep=asked.keep) as host:
+        engine = host.engine_version()
+
+        def facts() -> dict[str, t.Any]:
+            return about(asked, engine, loads, time.monotonic() - started)
+
+        def keep(measured: t.Sequence[measure.Result], one: measure.Series | None) -> None:
+            store(CACHE / "release.json", results([*found, *measured], one or long, facts()))
+
         for subject in asked.subjects:
-            measured, one = measure_subject(host, subject, asked)
+            measured, one = measure_subject(host, subject, asked, keep)
             found += measured
             long = one or long
             loads.append(measure.load_average())
-            facts = about(asked, host.engine_version(), loads, time.monotonic() - started)
-            # What was measured is not lost when a later stack fails.
-            store(CACHE / "release.json", results(found, long, facts))
-    text = tables(found, long, facts)
+            keep([], None)
+    text = tables(found, long, facts())
     if is_whole(asked):
-        store(RESULTS, results(found, long, facts))
+        store(RESULTS, results(found, long, facts()))
         DOCUMENT.write_text(with_block(DOCUMENT.read_text(encoding="utf-8"), text, BEGIN, END), encoding="utf-8")
     print(text)
     written = "bench/release.json and docs/measurements.md" if is_whole(asked) else ".cache/bench-release/release.json"

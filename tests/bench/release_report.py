@@ -112,7 +112,7 @@ def _rest(name: str, found: t.Sequence[Result]) -> str:
                 result.peer.name,
                 _judged(_spread(quick), not is_ours or _within(quick, NO_OP_SECONDS)),
                 _ratio(quick, ours.no_op),
-                _spread(cuts) + (" **and not always**" if None in cuts else ""),
+                _in_time(cuts),
                 _ratio(cuts, [cut.served_after for cut in ours.cuts]),
                 _counted([cut.served_by for cut in result.cuts if cut.served_by]),
                 _counted([_containers(cut.containers) for cut in result.cuts]),
@@ -125,6 +125,11 @@ def _rest(name: str, found: t.Sequence[Result]) -> str:
 
 def _containers(counts: t.Mapping[str, int]) -> str:
     return " and ".join(f"{count} {service}" for service, count in counts.items())
+
+
+def _in_time(samples: t.Sequence[float | None]) -> str:
+    late = samples.count(None)
+    return ", ".join(filter(None, [_spread(samples), f"{late} of {len(samples)} not in time" if late else ""]))
 
 
 def _repeated(cuts: t.Sequence[PowerCut]) -> str:

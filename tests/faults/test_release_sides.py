@@ -130,9 +130,9 @@ def test_stateful_services_are_recreated_only_when_they_changed_and_come_back_wi
 
 @pytest.mark.parametrize("step", [*STEPS, "retire", "going_back"])
 def test_killed_at_any_step_the_host_serves_one_release_and_the_next_run_finishes(sides: Sides, step: str) -> None:
-    snapshot = {"more": {"db": {"snapshot": [PYTHON, "-S", "-c", "pass"]}}, "database": "new"}
+    snapshot: dict[str, t.Any] = {"more": {"db": {"snapshot": [PYTHON, "-S", "-c", "pass"]}}, "database": "new"}
     old = sides.sided("old", more=snapshot["more"])
-    bad = {"expect": "mode == 'other'", "timeout": 3.0} if step == "going_back" else {}
+    bad: dict[str, t.Any] = {"expect": "mode == 'other'", "timeout": 3.0} if step == "going_back" else {}
     new = sides.sided("new", rollout={"soak": 2}, **snapshot, **bad)
     sides.deploy(old)
     with Load(sides.port, KINDS) as load:
