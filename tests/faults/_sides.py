@@ -137,7 +137,7 @@ class Sides(Lab):
             "routes": routes,
         }
         how = {"success_threshold": 2, "gate_timeout": timeout, "strategy": "blue_green", "drain": 5, **(rollout or {})}
-        volumes = {"volumes": {"data": {}, "shared": {}}, "networks": {"inner": {}}}
+        volumes: dict[str, t.Any] = {"volumes": {"data": {}, "shared": {}}, "networks": {"inner": {}}}
         return self.release(
             compose, gates, timeout, compose=volumes, **{"rollout": how, "ingress": ingress, **document}
         )
