@@ -33,8 +33,7 @@ def code() -> bytes:
     package, plugins = Path(ansible.__file__).parent, ROOT / "plugins"
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        tar.add(package / "__init__.py", "ansible/__init__.py")
-        tar.add(package / "release.py", "ansible/release.py")
+        tar.addfile(tarfile.TarInfo("ansible/__init__.py"))  # as in what Ansible sends to hosts
         tar.add(package / "module_utils", "ansible/module_utils")
         for folder in ("module_utils", "modules"):
             tar.add(plugins / folder, f"ansible_collections/emorobcare/fleet/plugins/{folder}")

@@ -18,7 +18,7 @@ from ansible_collections.emorobcare.fleet.tests.faults._faults import Record, id
 from ansible_collections.emorobcare.fleet.tests.faults._releases import RUN_MODULE, docker, fill, wait_for
 from ansible_collections.emorobcare.fleet.tests.faults._sides import Sides, kill_when
 
-BUSY = {"busy": {"service": "api", "http": {"port": 8000, "path": "/free", "expect": "free"}}}
+BUSY: dict[str, t.Any] = {"busy": {"service": "api", "http": {"port": 8000, "path": "/free", "expect": "free"}}}
 ENDED = "import os; os.path.exists('{0}') and os.remove('{0}')"
 
 # Whatever is asked for the time is told one of the future, and then one of the past.

@@ -130,18 +130,17 @@ def test_stateful_services_are_recreated_only_when_they_changed_and_come_back_wi
 
 @pytest.mark.parametrize("step", [*STEPS, "retire", "going_back"])
 def test_killed_at_any_step_the_host_serves_one_release_and_the_next_run_finishes(sides: Sides, step: str) -> None:
-    snapshot: dict[str, t.Any] = {"more": {"db": {"snapshot": [PYTHON, "-S", "-c", "pass"]}}, "database": "new"}
-    old = sides.sided("old", more=snapshot["more"])
+    more: dict[str, t.Any] = {"db": {"snapshot": [PYTHON, "-S", "-c", "pass"]}}
     bad: dict[str, t.Any] = {"expect": "mode == 'other'", "timeout": 3.0} if step == "going_back" else {}
-    new = sides.sided("new", rollout={"soak": 2}, **snapshot, **bad)
-    sides.deploy(old)
+    new = sides.sided("new", rollout={"soak": 1}, more=more, database="new", **bad)
+    sides.deploy(sides.sided("old", more=more))
     with Load(sides.port, KINDS) as load:
         kill_when(sides, new, step)
         assert sides.journal()["phase"] == step
         expected = "new" if step in ("drain", "soak", "retire") else "old"
         assert sides.serving() == expected
     assert [fault for fault in load.failures if "/data" not in fault] == []
-    again = sides.deploy(sides.sided("new", rollout={"soak": 0}, **snapshot))
+    again = sides.deploy(sides.sided("new", more=more, database="new") if bad else new)
     assert again["changed"]
     assert sides.serving() == "new"
     assert sides.journal()["phase"] == "idle"
