@@ -82,7 +82,7 @@ TAKEN_BACK = [
     ),
     Bad("it exits again and again", "gate_failed", "restarted 4 times", mode="dies"),
     Bad("it answers wrongly", "gate_timeout", "gave false", {"expect": "mode == 'other'", "timeout": 2.0}),
-    Bad("it flaps", "gate_timeout", "comes and goes", {"timeout": 2.0}, mode="flaps"),
+    Bad("it flaps", "gate_timeout", "status 500, not 200", {"timeout": 2.0}, mode="flaps"),
     Bad("it is too slow", "gate_timeout", "allowed are 0.2 s", {"timeout": 2.0, **latency(0.2)}, mode="slow"),
     Bad(
         "it exits after the switch",
