@@ -106,7 +106,8 @@ def deploy(site: Site, request: Request) -> Result:
     pending = [*refuse_missing_library(site, request.release), *refuse_missing_models(site, request.release)]
     try:
         settled = _end_what_was_cut_off(site, journal, prepared, pending)
-        if settled is not journal:
+        ended = settled is not journal
+        if ended:
             journal, prepared = settled, prepare(site.places, request, journal.key)  # its folder may have gone with it
         outlook = _look_ahead(site, request, prepared, journal, pending)
         overrides = outlook.overridden
@@ -132,7 +133,7 @@ def deploy(site: Site, request: Request) -> Result:
     if site.check_mode:
         changed = plan.act or plan.commit or sight.wrote
         return {**result, "changed": changed, "pending": list(outlook.pending)}
-    wrote = write_mounted_secrets(site.places, prepared, sight) or sight.wrote
+    wrote = write_mounted_secrets(site.places, prepared, sight) or sight.wrote or ended
     if plan.settled:
         return {**result, "changed": keep_given_secrets(site.places, prepared) or wrote}
     activation = Activation(site, journal, sight.containers, prepared.mask)

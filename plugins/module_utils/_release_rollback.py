@@ -81,7 +81,8 @@ def roll_back(
     """
     journal = load_journal(site.places, site.warn)
     mask = Masker(secret_values(site.places))
-    if journal.phase not in ("idle", "removing") and not site.check_mode:
+    cut_off = journal.phase not in ("idle", "removing")
+    if cut_off and not site.check_mode:
         journal = recover(site, journal, mask)[0]
     target = choose(journal, wanted)
     result: dict[str, t.Any] = {
@@ -94,7 +95,7 @@ def roll_back(
         "colour": target.colour or None,
     }
     if target == journal.committed:
-        return {**result, "changed": False}
+        return {**result, "changed": cut_off}
     _refuse_losses(losses(journal, target), accept_loss)
     candidate, plan = _look_ahead(site, journal, target)
     beside = plan.beside and journal.committed is not None and journal.committed.colour != ""
