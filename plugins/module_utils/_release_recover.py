@@ -97,13 +97,17 @@ def main(arguments: t.Sequence[str], root: str, secrets_root: str) -> int:
     options = parser.parse_args(arguments)
     errand = Errand(options.root, options.secrets_root, options.check, options.wait)
 
-    def warn(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+    return 0 if recover_all(errand, default_cli, _writer(sys.stdout), _writer(sys.stderr)) else 1
 
-    def say(text: str) -> None:
-        print(text, flush=True)
 
-    return 0 if recover_all(errand, default_cli, say, warn) else 1
+def _writer(stream: t.TextIO) -> Say:
+    """Return what writes lines to a stream, each at once: boot's log is read while it goes on."""
+
+    def write(line: str) -> None:
+        stream.write(f"{line}\n")
+        stream.flush()
+
+    return write
 
 
 def _guarded(

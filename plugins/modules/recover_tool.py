@@ -161,7 +161,7 @@ def make_program(root: str, secrets_root: str) -> Program:
     name = _release_recover.__name__.rpartition(".")[2]
     start = (
         f"import sys\n\nfrom {_release_recover.__name__} import main\n\n"
-        f"sys.exit(main(sys.argv[1:], {root!r}, {secrets_root!r}))\n"
+        f"raise SystemExit(main(sys.argv[1:], {root!r}, {secrets_root!r}))\n"
     )
     return Program(pack(sources_of(name, loaded_source), start, interpreter()))
 

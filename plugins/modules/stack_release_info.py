@@ -277,7 +277,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     return {
         "changed": False,
         "engine": silences[0] if silences else None,
-        "stacks": [report(seen) for seen, _ in looks],
+        "stacks": [report(seen) for seen, _silence in looks],
     }
 
 

@@ -98,7 +98,7 @@ class Robot:
     def deploy(self, options: dict[str, t.Any]) -> Result:
         """Run the module on the machine, as Ansible would."""
         process = self.start(options)
-        printed, _ = process.communicate()
+        printed = process.communicate()[0]
         result = t.cast(Result, json.loads(printed))
         assert not result.get("failed"), result["msg"]
         return result
@@ -115,7 +115,7 @@ class Robot:
     def kill_when(self, options: dict[str, t.Any], step: str) -> None:
         """Deploy, and kill the module when it has entered a step."""
         process = self.start(options, KILLED, step)
-        printed, _ = process.communicate()
+        printed = process.communicate()[0]
         assert process.returncode == _KILLED, f"the run never came to step {step}: {printed.decode()}"
         assert self.journal()["phase"] == step
 
