@@ -33,10 +33,10 @@ DOCUMENT: dict[str, t.Any] = {
 SECURE = {**DOCUMENT, "https": "8443", "tls": {"certificate": "cert", "authority": None}}
 
 
-def candidate(colour: Colour = "blue", document: t.Any = DOCUMENT, **secrets: bytes) -> Candidate:
+def candidate(colour: Colour = "blue", document: t.Any = None, **secrets: bytes) -> Candidate:
     config = {"services": {"api": {"image": "a", "networks": {"default": None}, "scale": 2}}, "networks": {}}
     compose = Compose(f"shop-{colour}", "/r", "/e", ())
-    release: t.Any = types.SimpleNamespace(stack="shop", ingress=document)
+    release: t.Any = types.SimpleNamespace(stack="shop", ingress=DOCUMENT if document is None else document)
     return Candidate(
         identity=Identity("r", "s"),
         release=release,
@@ -221,7 +221,7 @@ def test_where_there_is_no_ingress_nothing_can_be_turned(door: ingress.Door) -> 
 
 def test_sides_without_an_ingress_are_refused_with_the_way_out() -> None:
     with pytest.raises(ReleaseError, match=r"add ingress to stack\.yml, or use the strategy recreate") as caught:
-        ingress.ingress_of(candidate(document=None))
+        ingress.ingress_of(candidate(document={}))
     assert caught.value.reason == "release_invalid"
 
 
