@@ -23,13 +23,14 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_plan imp
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import Site
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_stage import Stage
 
-DOCUMENT: dict[str, t.Any] = {
+PLAIN: dict[str, t.Any] = {
     "image": "haproxy:1",
     "http": "127.0.0.1:${PORT}",
     "https": None,
     "tls": None,
     "routes": [{"service": "api", "port": 8000, "path": "/", "host": None, "strip": False, "tcp": None}],
 }
+DOCUMENT: t.Mapping[str, t.Any] = types.MappingProxyType(PLAIN)
 SECURE = {**DOCUMENT, "https": "8443", "tls": {"certificate": "cert", "authority": None}}
 
 
