@@ -204,7 +204,10 @@ class IngressRuntime:
             # An old worker may not know the colour: its last requests still have their own.
             if worker.old and not stats.of(value):
                 continue
-            said = self._ask(f"@!{worker.pid} set map {_MAP} {MAP_KEY} {value}").strip()
+            try:
+                said = self._ask_worker(worker, f"set map {_MAP} {MAP_KEY} {value}").strip()
+            except _Gone:
+                continue
             if said and not said.startswith(_GONE):
                 raise ReleaseError(f"ingress: HAProxy did not switch: {printable(said)}", reason="ingress_failed")
         if self.live() != colour:
@@ -219,26 +222,37 @@ class IngressRuntime:
         return False
 
     def _cut(self, colour: Colour) -> int:
-        """Cut one by one: C(shutdown sessions server) does nothing in an old worker."""
+        """Cut one by one: C(shutdown sessions server) does nothing in an old worker, which ends with its last one."""
         cut = 0
         for worker in parse_workers(self._ask("show proc")):
-            for session in parse_sessions(self._ask(f"@!{worker.pid} show sess"), colour):
-                self._ask(f"@!{worker.pid} shutdown session {session}")
-                cut += 1
+            with contextlib.suppress(_Gone):
+                for session in parse_sessions(self._ask_worker(worker, "show sess"), colour):
+                    cut += 1
+                    self._ask_worker(worker, f"shutdown session {session}")
         return cut
 
     def _all_stats(self) -> list[tuple[Worker, Stats]]:
         found = []
         for worker in parse_workers(self._ask("show proc")):
             with contextlib.suppress(_Gone):
-                found.append((worker, self._stats(f"@!{worker.pid}")))
+                found.append((worker, _read_stats(self._ask_worker(worker, "show stat"), f"@!{worker.pid}")))
         return found
 
     def _stats(self, target: str) -> Stats:
-        answer = self._ask(f"{target} show stat")
-        if not answer.startswith("# pxname"):
-            raise _Gone(f"ingress: no answer of worker {target}: {printable(answer)}", reason="ingress_unavailable")
-        return parse_stats(answer)
+        return _read_stats(self._ask(f"{target} show stat"), target)
+
+    def _ask_worker(self, worker: Worker, command: str) -> str:
+        """Ask one worker. The master answers nothing at all for one that ends while it is asked.
+
+        Raises:
+            _Gone: it has ended.
+        """
+        try:
+            return self._ask(f"@!{worker.pid} {command}", _ANSWER)
+        except ReleaseError as exc:
+            if any(one.pid == worker.pid for one in parse_workers(self._ask("show proc"))):
+                raise
+            raise _Gone(str(exc), reason=exc.reason) from exc
 
     def _ask(self, command: str, timeout: float = _ANSWER) -> str:
         return ask(self._places.run, SOCKET, command, timeout)
@@ -246,6 +260,12 @@ class IngressRuntime:
 
 class _Gone(ReleaseError):
     """A worker has ended since it was listed."""
+
+
+def _read_stats(answer: str, target: str) -> Stats:
+    if not answer.startswith("# pxname"):
+        raise _Gone(f"ingress: no answer of worker {target}: {printable(answer)}", reason="ingress_unavailable")
+    return parse_stats(answer)
 
 
 def _refused(output: str) -> ReleaseError:

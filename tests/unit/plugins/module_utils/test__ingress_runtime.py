@@ -144,6 +144,40 @@ def test_a_worker_that_ended_meanwhile_is_no_fault(runtime: IngressRuntime, mast
     assert runtime.sessions("blue") == 0
 
 
+@pytest.mark.parametrize("last", ["show sess", "shutdown session 0x1", "show stat"])
+def test_a_worker_that_ends_while_it_is_asked_is_no_fault(
+    runtime: IngressRuntime, master: Master, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    """The master then neither answers nor hangs up."""
+    monkeypatch.setattr("ansible_collections.emorobcare.fleet.plugins.module_utils._ingress_runtime._ANSWER", 0.1)
+    master.answers["@!8 show stat"] = stat("green-a-1,s1,1,UP,L4OK", "blue-a-1,s1,9,UP,L4OK")
+    master.answers["@!8 show sess"] = "0x1: fe=http be=green-a-1 srv=s1\n"
+
+    def end() -> str:
+        if last == "show stat" and not master.told:
+            return stat("green-a-1,s1,1,UP,L4OK", "blue-a-1,s1,9,UP,L4OK")
+        master.answers["show proc"] = "# workers\n19 worker 0 0d 3.0\n"
+        time.sleep(0.3)
+        return ""
+
+    master.answers[f"@!8 {last}"] = end
+    assert runtime.drain("green", timeout=0) == (0 if last == "show sess" else 1)
+
+
+def test_a_worker_that_is_there_and_says_nothing_is_a_fault(
+    runtime: IngressRuntime, master: Master, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ansible_collections.emorobcare.fleet.plugins.module_utils._ingress_runtime._ANSWER", 0.1)
+
+    def hang() -> str:
+        time.sleep(0.3)
+        return ""
+
+    master.answers["@!8 show stat"] = hang
+    with pytest.raises(ReleaseError, match="gave no answer to '@!8'"):
+        runtime.sessions("blue")
+
+
 def test_waiting_for_a_side_ends_when_each_backend_has_a_server_up(runtime: IngressRuntime, master: Master) -> None:
     states = iter(["MAINT (resolution),", "UP,", "UP,L4OK"])
     master.answers["@1 show stat"] = lambda: stat(f"green-a-1,s1,0,{next(states)}", "green-b-1,s1,0,UP,L4OK")
