@@ -372,6 +372,7 @@ def test_an_unreadable_journal_is_set_aside_and_nothing_that_runs_is_taken_down(
     good, bad = web_release(lab, "one"), web_release(lab, "two", "wrong")
     lab.deploy(good)
     (lab.base / "state.json").write_text('{"schema": 1, "sta')
+    (lab.base / "state.json.before").unlink()
     result = lab.refused(bad, "gate_timeout")
     assert "left as they are" in result["msg"]
     assert lab.containers()
