@@ -90,7 +90,10 @@ def host_fixture(tmp_path_factory: pytest.TempPathFactory, base: str) -> t.Itera
         yield host
 
 
-@pytest.mark.parametrize(("step", "rollout"), [("gate", {"success_threshold": 15}), ("soak", {"soak": 10})])
+@pytest.mark.parametrize(
+    ("step", "rollout"),
+    [pytest.param("gate", {"success_threshold": 15}, marks=pytest.mark.slow), ("soak", {"soak": 10})],
+)
 def test_an_engine_that_is_restarted_leaves_one_release_and_the_next_run_finishes(
     host: Host, record: Record, step: str, rollout: dict[str, t.Any]
 ) -> None:
