@@ -83,15 +83,17 @@ class IngressRuntime:
         """Wait for an ingress that was just started; `deadline` is by the monotonic clock.
 
         Raises:
-            ReleaseError: it did not answer in time.
+            ReleaseError: it did not answer in time, or runs a configuration that is not ours (`ingress_failed`).
         """
         while True:
             try:
                 if self.running():
                     return
-            except ReleaseError:
-                if time.monotonic() >= deadline:
-                    raise
+                fault = ReleaseError("ingress: HAProxy runs a configuration without a digest", reason="ingress_failed")
+            except ReleaseError as exc:
+                fault = exc
+            if time.monotonic() >= deadline:
+                raise fault
             time.sleep(_POLL)
 
     def switch(self, colour: Colour | None) -> bool:

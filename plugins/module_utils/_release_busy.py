@@ -59,8 +59,9 @@ def _ask(docker: Docker, busy: Busy, containers: t.Sequence[Container], mask: Ma
     own = [one for one in containers if one.service == busy.service]
     if not own:
         return False, "no answer: it has no container"
+    addresses = with_shared_addresses(containers)
     for one in own:
-        free, answer = _ask_one(docker, busy, one, with_shared_addresses(containers)[one.id], mask)
+        free, answer = _ask_one(docker, busy, one, addresses[one.id], mask)
         if not free:
             return False, answer
     return True, "free"

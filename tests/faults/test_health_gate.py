@@ -10,25 +10,22 @@ org.emorobcare.fleet.test=<project>, and is removed again.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import json
 import secrets
-import subprocess
 import time
 import tracemalloc
 import typing as t
 from dataclasses import dataclass, field
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import look
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import DockerCli, Stream, default_cli
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_log import LogReader
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.plugins.modules import health_gate, image_base
+from ansible_collections.emorobcare.fleet.tests.faults._releases import Result, docker, run_module
 
 RUN = f"fleet-test-{secrets.token_hex(4)}"
 LABEL = "org.emorobcare.fleet.test"
@@ -51,25 +48,7 @@ SEEN = {"exec": {"command": ["touch", "/seen"]}}
 
 WAIT_FOR_GATE = "until test -e /seen; do sleep 0.1; done"
 
-Result = dict[str, t.Any]
 Check = dict[str, t.Any]
-
-
-def docker(*words: str, check: bool = True) -> str:
-    done = subprocess.run(["docker", *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0 or not check, f"docker {' '.join(words)}: {done.stderr}"
-    return done.stdout.strip()
-
-
-def run_module(main: t.Callable[[], None], arguments: dict[str, t.Any]) -> Result:
-    """Run a module as Ansible would; return its JSON."""
-    with (
-        contextlib.redirect_stdout(io.StringIO()) as printed,
-        patch_module_args(arguments),
-        pytest.raises(SystemExit),
-    ):
-        main()
-    return t.cast(Result, json.loads(printed.getvalue()))
 
 
 @pytest.fixture(name="image", scope="module")

@@ -139,6 +139,21 @@ def test_what_serves_is_not_drained(runtime: IngressRuntime, master: Master) -> 
         runtime.drain("blue", timeout=0)
 
 
+def test_an_ingress_that_never_answers_is_not_waited_for_for_ever(runtime: IngressRuntime) -> None:
+    with pytest.raises(ReleaseError) as caught:
+        runtime.wait_until_answers(time.monotonic() + 0.05)
+    assert caught.value.reason == "ingress_unavailable"
+
+
+def test_an_ingress_that_runs_something_else_is_not_waited_for_for_ever(
+    runtime: IngressRuntime, master: Master
+) -> None:
+    master.answers["@1 show info"] = "Name: HAProxy\n"
+    with pytest.raises(ReleaseError) as caught:
+        runtime.wait_until_answers(time.monotonic() + 0.05)
+    assert caught.value.reason == "ingress_failed"
+
+
 def test_a_worker_that_ended_meanwhile_is_no_fault(runtime: IngressRuntime, master: Master) -> None:
     master.answers["@!8 show stat"] = "Can't find the target PID matching the prefix '@!8'\n"
     assert runtime.sessions("blue") == 0
