@@ -69,14 +69,13 @@ class End:
 class LogView:
     """What a container's log showed so far: the first line that matches, the last line at all, or why it is unreadable.
 
-    `final`: it can never be read. `again`: it was read before, when the container had ended already.
+    `final`: it can never be read.
     """
 
     found: str | None = None
     last: str = ""
     error: str = ""
     final: bool = False
-    again: bool = False
 
 
 _State = tuple[bool, str, bool]  # whether it is well, what to say of it, whether waiting cannot mend it
@@ -188,8 +187,8 @@ def judge_log(question: Question, view: LogView, mask: Masker = NO_SECRETS) -> O
         return _observation(question, True, "no line matches")
     last = printable(mask(view.last))
     last = f"the last one is: {last}" if last else "nothing was logged"
-    # What has ended logs no more, but a busy engine may write its last lines after it has said so.
-    return _observation(question, False, f"no line matches; {last}", fatal=question.container.over and view.again)
+    # What has ended logs no more.
+    return _observation(question, False, f"no line matches; {last}", fatal=question.container.over)
 
 
 def _observation(question: Question, ok: bool, answer: str, **more: t.Any) -> Observation:

@@ -27,6 +27,7 @@ _LIMIT = 60.0  # seconds for one look
 _OVERLAP = 1.0  # seconds that are read again: the two outputs of a container are stamped side by side
 _START_SLACK = 1.0  # seconds by which a busy engine may note a start late
 _RESTART_SLACK = 0.05  # seconds; Docker itself starts again after 0.1 s at the earliest
+_ENDED = ("exited", "dead")
 _UNREADABLE = "does not support reading"
 
 
@@ -42,14 +43,15 @@ def begin_of_life(container: Container) -> float | None:
     """Return from when on a line is of this life of a container, in seconds since 1970; None when all are.
 
     Docker notes a start when the process runs already, so its first lines may be older. Between the end of the life
-    before and this start there is nothing else; once this life has ended too, Docker no longer knows that other end.
+    before and this start there is nothing else. Of one that has ended only its own end is known, which may be noted
+    before its start, so short was its life.
     """
     start, end = epoch(container.started_at), epoch(container.finished_at)
     if start is None or end is None:
         return None
-    if end < start:
+    if end < start and container.status not in _ENDED:
         return (start + end) / 2
-    return start - (_RESTART_SLACK if container.restarts else _START_SLACK)
+    return min(start, end) - (_RESTART_SLACK if container.restarts else _START_SLACK)
 
 
 @dataclass
@@ -60,7 +62,6 @@ class _Life:
     found: dict[str, str] = field(default_factory=dict)
     last: str = ""
     looked: tuple[float, float] | None = None
-    over: bool = False
 
     def since(self, clock: Clock) -> float | None:
         """Return from when on to read; what was read before may come again, also where the wall clock was set."""
@@ -96,13 +97,12 @@ class LogReader:
             return {pattern: LogView(known.found[pattern], known.last) for pattern in patterns}
         looked = (self._clock.monotonic(), self._clock.time())
         # A failure of Docker's comes among the lines, and shows at the end only: till then nothing counts.
-        life = _Life(known.begin, dict(known.found), known.last, looked, container.over)
-        since = known.begin if container.over else known.since(self._clock)
-        error = self._read(container, life, since, patterns, min(limit, _LIMIT))
+        life = _Life(known.begin, dict(known.found), known.last, looked)
+        error = self._read(container, life, known.since(self._clock), patterns, min(limit, _LIMIT))
         if error:
             return dict.fromkeys(patterns, LogView(error=error, final=_UNREADABLE in error))
         self._lives[container.incarnation] = life
-        return {pattern: LogView(life.found.get(pattern), life.last, again=known.over) for pattern in patterns}
+        return {pattern: LogView(life.found.get(pattern), life.last) for pattern in patterns}
 
     def _read(
         self, container: Container, life: _Life, since: float | None, patterns: t.Collection[str], limit: float

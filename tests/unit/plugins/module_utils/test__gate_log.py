@@ -32,6 +32,7 @@ LIVES = [
     pytest.param(box(100, 90), 95.0, id="in a later one what came after the one before"),
     pytest.param(box(100, 130), 99.0, id="of one that has ended what came from its start on, which is noted late"),
     pytest.param(replace(box(100, 130), restarts=1), 99.95, id="and not what came before Docker started it again"),
+    pytest.param(replace(box(100, 98), status="exited"), 97.0, id="nor is its own end taken for the end before"),
     pytest.param(Container("c1", "n"), None, id="never started"),
 ]
 
@@ -111,13 +112,6 @@ def test_nothing_is_missed_where_the_wall_clock_is_set(step: float, since: float
     clock.pass_by(5, 5 + step)
     reader(box(100), ["x"], 60)
     assert docker.said[1] == f"docker container logs --since {since:.6f} -- c1"
-
-
-def test_what_a_busy_engine_writes_after_the_end_is_still_found() -> None:
-    ended = replace(box(100, 130), status="exited")
-    reader = LogReader(Docker(b"", b"12 rows\n"), Clock())
-    assert reader(ended, ["rows"], 60)["rows"] == LogView()
-    assert reader(ended, ["rows"], 60)["rows"] == LogView("12 rows", "12 rows", again=True)
 
 
 def test_what_an_earlier_life_logged_does_not_count() -> None:
