@@ -102,13 +102,18 @@ class Machine:
         self.run(f"printf '\\n%s %s\\n' {shlex.quote(mark)} $RANDOM$RANDOM >> {shlex.quote(file)}")
 
     def make_naive_bases(self) -> None:
-        """Make what naive Dockerfiles start from, with the authorities that this machine trusts, for pip."""
+        """Make what naive Dockerfiles start from, with the authorities that this machine trusts, for pip.
+
+        An image of Python brings nothing that pip may not replace; Debian's own Python does (packaging, say).
+        """
+        environment = ("PIP_CERT=/etc/ssl/certs/ca-certificates.crt", "PIP_IGNORE_INSTALLED=1")
+        changes = " ".join(f"--change 'ENV {one}'" for one in environment)
         for name, packages in (("debian", _DEBIAN), ("python", _PYTHON)):
             self.run(
                 f"mmdebstrap --quiet --variant=minbase --include={packages} "
                 "--customize-hook='cp /etc/ssl/certs/ca-certificates.crt \"$1/etc/ssl/certs/ca-certificates.crt\"' "
                 "--customize-hook='rm -f \"$1\"/usr/lib/python3*/EXTERNALLY-MANAGED' "
-                f"trixie - | docker import --change 'ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt' - naive/{name}"
+                f"trixie - | docker import {changes} - naive/{name}"
             )
 
     def naive_size(self, dockerfile: str, context: str) -> tuple[int | None, str]:

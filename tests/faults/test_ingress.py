@@ -61,6 +61,7 @@ import http.server, os, socketserver, threading, time
 COLOUR = os.environ["COLOUR"]
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # An answer leaves in one piece: of one that ends half-way, nothing could be retried.
     def answer(self, body):
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -73,8 +74,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Upgrade", "echo")
             self.end_headers()
             self.close_connection = True
+            self.wfile.flush()
             for line in self.rfile:
                 self.wfile.write(COLOUR.encode() + b":" + line)
+                self.wfile.flush()
         elif self.path.endswith("/large"):
             self.answer(COLOUR.encode() + b":" + b"x" * (1 << 20))
         else:
