@@ -292,6 +292,15 @@ def not_installed() -> DockerMissing:
     )
 
 
+def no_engine(answer: Answer) -> ReleaseError:
+    """Return the error that the engine does not answer, with what the command line said."""
+    return ReleaseError(
+        f"the Docker engine does not answer: {printable(answer.stderr, 300)}. Start it (systemctl start docker), or "
+        "run role emorobcare.fleet.docker_host",
+        reason="docker_unavailable",
+    )
+
+
 def checked(answer: Answer) -> Answer:
     """Return the answer unless it says that there is no engine or no Compose plugin to answer.
 
@@ -301,11 +310,7 @@ def checked(answer: Answer) -> Answer:
     if answer.code == 0:
         return answer
     if any(sign in answer.stderr for sign in _UNAVAILABLE):
-        raise ReleaseError(
-            f"the Docker engine does not answer: {printable(answer.stderr, 300)}. Start it (systemctl start docker), "
-            "or run role emorobcare.fleet.docker_host",
-            reason="docker_unavailable",
-        )
+        raise no_engine(answer)
     if any(sign in answer.stderr for sign in _NO_COMPOSE):
         raise ReleaseError(
             "docker on this host has no Compose plugin of version 2.20 or later; install it (Debian: docker-compose), "

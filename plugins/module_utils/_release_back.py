@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import look
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import must
 from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_probes import read_bodies
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_candidate import Candidate, recall, without_jobs
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_candidate import Candidate, recall
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_engine import Before, now, pass_gate
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import prune, save_journal
@@ -168,7 +168,7 @@ def _go_back(books: Books, candidate: Candidate | None, unknown: bool, mask: Mas
     if candidate and committed.identity == candidate.identity and committed.colour == (candidate.stage.colour or ""):
         return Back(None, "It is what was committed before, so its containers are left as they are")
     serving = recall(site, committed)
-    _return_to(site, without_jobs(site, serving, serving.release.rollout.irreversible), mask)
+    _return_to(site, serving.without(serving.release.rollout.irreversible), mask)
     release = committed.identity.release
     with_settings = " with its settings" if candidate and release == candidate.release.id else ""
     return Back(release, f"The host is back on release {release[:12]}{with_settings}, which passed its gate")

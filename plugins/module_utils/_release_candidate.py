@@ -33,9 +33,8 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_room imp
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_settings import read_env
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_stage import (
     Stage,
+    make_stage,
     skip_jobs,
-    split_stage,
-    whole_stage,
 )
 
 
@@ -43,14 +42,15 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_stage im
 class Candidate:
     """A release that can be activated: everything that it needs is on the host.
 
-    `compose` are the release's own files with the host's. `hashes`: what Compose predicts for each service that is to
-    run. `stale`: services to recreate although Compose sees no difference. `parameters` are the host's values,
-    `secrets` those of its secrets that are known.
+    `compose` are the release's own files with the host's, `config` what Compose makes of them. `hashes`: what Compose
+    predicts for each service that is to run. `stale`: services to recreate although Compose sees no difference.
+    `parameters` are the host's values, `secrets` those of its secrets that are known.
     """
 
     identity: Identity
     release: Release
     compose: Compose
+    config: t.Mapping[str, t.Any]
     stage: Stage
     hashes: t.Mapping[str, str]
     stale: frozenset[str] = frozenset()
@@ -68,6 +68,29 @@ class Candidate:
             return frozenset()
         lifecycles = self.release.lifecycles
         return frozenset(name for name in self.hashes if lifecycles.get(name) == "stateful")
+
+    def on(self, colour: Colour | None, path_of: t.Callable[[str], str]) -> Candidate:
+        """Return the candidate on a side, whose Compose files are written for it, or on none.
+
+        Args:
+            path_of: where the file of a part goes.
+
+        Raises:
+            ReleaseError: something cannot be there on two sides (`release_invalid`).
+        """
+        release = self.release
+        stage = make_stage(release.stack, colour, self.compose, self.config, release.lifecycles, path_of)
+        return dataclasses.replace(self, stage=stage)
+
+    def without(self, jobs: t.Collection[str]) -> Candidate:
+        """Return the candidate without some of its jobs: those that ran for it once and cannot be undone.
+
+        They need not be among its hashes: a commit that was gone back to lacks them, and its Compose files have them.
+        """
+        if not jobs:
+            return self
+        hashes = {name: one for name, one in self.hashes.items() if name not in jobs}
+        return dataclasses.replace(self, stage=skip_jobs(self.stage, self.config, jobs), hashes=hashes)
 
 
 def recall(site: Site, commit: Commit) -> Candidate:
@@ -88,11 +111,14 @@ def recall(site: Site, commit: Commit) -> Candidate:
     release = parse_document(json.loads(read_file(document) or b"{}"), commit.identity.release)
     files = tuple(os.path.join(folder, name) for name in release.compose)
     compose = Compose(release.stack, folder, env, (*files, override))
+    config = resolved(site.docker, compose)[0]
+    path_of = functools.partial(places.part, commit.identity)
     return Candidate(
         identity=commit.identity,
         release=release,
         compose=compose,
-        stage=stage_of(site, release, commit.identity, colour_of(commit.colour), compose),
+        config=config,
+        stage=make_stage(release.stack, colour_of(commit.colour), compose, config, release.lifecycles, path_of),
         hashes={name: hashes.predicted for name, hashes in commit.hashes.items()},
         parameters=read_env((read_file(env) or b"").decode()),
         secrets=held_secrets(places),
@@ -122,28 +148,3 @@ def refuse_no_room_beside(candidate: Candidate, overrides: t.Collection[str]) ->
             raise
         return ("memory",)
     return ()
-
-
-def stage_of(site: Site, release: Release, identity: Identity, colour: Colour | None, compose: Compose) -> Stage:
-    """Return the stage of a release on a colour, or on none.
-
-    Args:
-        compose: the release's files with the host's own, as they are on the host.
-    """
-    if colour is None:
-        return whole_stage(release.stack, compose)
-    config = resolved(site.docker, compose)[0]
-    path_of = functools.partial(site.places.part, identity)
-    return split_stage(release.stack, colour, compose, config, release.lifecycles, path_of)
-
-
-def without_jobs(site: Site, candidate: Candidate, jobs: t.Collection[str]) -> Candidate:
-    """Return the candidate without some of its jobs: those that ran for it once and cannot be undone.
-
-    They need not be among its hashes: a commit that was gone back to lacks them, and its Compose files have them.
-    """
-    if not jobs:
-        return candidate
-    stage = skip_jobs(candidate.stage, resolved(site.docker, candidate.compose)[0], jobs)
-    hashes = {name: one for name, one in candidate.hashes.items() if name not in jobs}
-    return dataclasses.replace(candidate, stage=stage, hashes=hashes)

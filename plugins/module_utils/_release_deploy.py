@@ -25,7 +25,6 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_candidat
     Candidate,
     gone_files,
     refuse_no_room_beside,
-    without_jobs,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_compose import mounts_from
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import Release
@@ -63,7 +62,6 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare 
     refuse_missing_library,
     refuse_missing_models,
     refuse_ports,
-    stage_on,
     write_mounted_secrets,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_room import (
@@ -181,6 +179,7 @@ def _look_ahead(
             identity=prepared.identity,
             release=release,
             compose=layout.whole,
+            config=sight.config,
             stage=sight.stage,
             hashes=hashes,
             stale=stale,
@@ -201,10 +200,10 @@ def _look_ahead(
             refuse_disk(site.places.root, LEAST_FOR_US)
             refuse_disk(docker_root(site.docker), LEAST_FOR_DOCKER)
         if plan.beside and live:
-            candidate = replace(candidate, stage=stage_on(release, layout, sight.config, other(live)))
+            candidate = candidate.on(other(live), layout.path_of)
             overridden = refuse_no_room_beside(candidate, request.overrides)
         if not plan.settled:
-            candidate = without_jobs(site, candidate, done)
+            candidate = candidate.without(done)
         return Outlook(sight, serving, candidate, found, plan, (*pending, *missing), overridden)
 
 

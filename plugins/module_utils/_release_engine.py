@@ -32,9 +32,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._gate_probes impo
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_ports import container_on, holder, try_port
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_compose import (
     Port,
-    Project,
     parse_hashes,
-    parse_project,
     warnings,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
@@ -75,12 +73,6 @@ def at_once(*calls: t.Callable[[], T]) -> list[T]:
 def ask_all(docker: Docker, commands: t.Iterable[t.Sequence[str]]) -> list[Answer]:
     """Run commands side by side; return how they ended, in order."""
     return at_once(*(functools.partial(docker.ask, argv) for argv in commands))
-
-
-def resolve(docker: Docker, compose: Compose) -> tuple[Project, list[str]]:
-    """Return the active services as Compose resolves them, and what it warned of; raises as `resolved` does."""
-    config, warned = resolved(docker, compose)
-    return parse_project(config), warned
 
 
 def resolved(docker: Docker, compose: Compose) -> tuple[dict[str, t.Any], list[str]]:

@@ -25,6 +25,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_compose 
     encode,
     host_override,
     models_in_use,
+    parse_project,
     secrets_in_use,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import Release
@@ -34,7 +35,6 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_engine i
     predicted_hashes,
     pull,
     refuse_taken_ports,
-    resolve,
     resolved,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
@@ -61,8 +61,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_settings
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_stage import (
     Stage,
     all_projects,
-    split_stage,
-    whole_stage,
+    make_stage,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import make_dirs, remove
 from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Masker
@@ -135,8 +134,8 @@ class Layout:
 class Sight:
     """What the host has and what Compose makes of the release there.
 
-    `containers` are those of all the stack's projects. `config` is the whole project as Compose resolves it with the
-    host's own file; without sides it is not asked for. `stage` is where the release would run if no side changed.
+    `containers` are those of all the stack's projects. `config` is the whole project as Compose resolves it; where
+    there are sides, with the host's own file. `stage` is where the release would run if no side changed.
     `secrets` are those that services mount, `models` the folders of those that each service mounts.
     """
 
@@ -245,10 +244,11 @@ def look_at(site: Site, release: Release, layout: Layout, prepared: Prepared, li
     """
     docker, places = site.docker, site.places
     projects = all_projects(release.stack)
-    containers, (project, warned) = t.cast(
-        "tuple[tuple[Container, ...], tuple[Project, list[str]]]",
-        at_once(lambda: look(docker, *projects), lambda: resolve(docker, layout.compose)),
+    containers, (config, warned) = t.cast(
+        "tuple[tuple[Container, ...], tuple[dict[str, t.Any], list[str]]]",
+        at_once(lambda: look(docker, *projects), lambda: resolved(docker, layout.compose)),
     )
+    project = parse_project(config)
     used = refuse_missing_secrets(places, release, project, prepared)
     folders = named_folders(places, release)
     mounted = {name: places.mounted_secret(name, v) for name, v in prepared.settings.versions.items()}
@@ -256,9 +256,10 @@ def look_at(site: Site, release: Release, layout: Layout, prepared: Prepared, li
     known = read_file(places.override(prepared.identity)) == override
     with writing("the settings"):
         write_file(layout.override, override, 0o600)
-    sides = release.rollout.strategy == "blue_green"
-    config = resolved(docker, layout.whole)[0] if sides else {}
-    stage = stage_on(release, layout, config, (live or COLOURS[0]) if sides else None)
+    colour = (live or COLOURS[0]) if release.rollout.strategy == "blue_green" else None
+    if colour:
+        config = resolved(docker, layout.whole)[0]
+    stage = make_stage(release.stack, colour, layout.whole, config, release.lifecycles, layout.path_of)
     hashes, images = t.cast(
         "tuple[dict[str, str], dict[str, str | None]]",
         at_once(
@@ -278,17 +279,6 @@ def look_at(site: Site, release: Release, layout: Layout, prepared: Prepared, li
         warnings=tuple(warned),
         wrote=layout.wrote or not known,
     )
-
-
-def stage_on(release: Release, layout: Layout, config: t.Mapping[str, t.Any], colour: Colour | None) -> Stage:
-    """Return the release's stage on a side, whose Compose files are written for it, or on none.
-
-    Raises:
-        ReleaseError: something cannot be there on two sides (`release_invalid`).
-    """
-    if colour is None:
-        return whole_stage(release.stack, layout.whole)
-    return split_stage(release.stack, colour, layout.whole, config, release.lifecycles, layout.path_of)
 
 
 def stage_hashes(docker: Docker, stage: Stage) -> dict[str, str]:

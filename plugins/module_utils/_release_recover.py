@@ -23,7 +23,12 @@ import time
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Docker, DockerMissing, default_cli
+from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import (
+    Docker,
+    DockerMissing,
+    default_cli,
+    no_engine,
+)
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_back import recover
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import Places, find_journal, lock
@@ -211,9 +216,5 @@ def _wait_for_engine(docker: Docker, deadline: float) -> None:
             if answer.code == 0:
                 return
             if time.monotonic() >= deadline:
-                raise ReleaseError(
-                    f"the Docker engine does not answer: {printable(answer.stderr, 300)}. Start it (systemctl start "
-                    "docker)",
-                    reason="docker_unavailable",
-                )
+                raise no_engine(answer)
         time.sleep(_POLL)

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 import itertools
 import os
 import re
@@ -21,11 +21,9 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_candidat
     Candidate,
     recall,
     refuse_no_room_beside,
-    stage_of,
-    without_jobs,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_compose import parse_project
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_engine import image_ids, resolved
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_engine import image_ids
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import (
     folder_is_intact,
@@ -145,14 +143,13 @@ def _look_ahead(site: Site, journal: Journal, target: Commit) -> tuple[Candidate
     """Return the target as a candidate on the side that does not serve, and what bringing it up takes."""
     kept = recall(site, target)
     live = colour_of(journal.committed.colour) if journal.committed else None
-    config = resolved(site.docker, kept.compose)[0]
-    project = parse_project(config)
+    project = parse_project(kept.config)
     images = image_ids(site.docker, [service.image for service in project.services])
     _refuse_gone(site, kept, target, [name for name, image in images.items() if image is None])
     sides = kept.stage.colour is not None
     colour = other(live) if sides else None
-    stage = stage_of(site, kept.release, target.identity, colour, kept.compose)
-    candidate = without_jobs(site, dataclasses.replace(kept, stage=stage), kept.release.rollout.irreversible)
+    path_of = functools.partial(site.places.part, target.identity)
+    candidate = kept.on(colour, path_of).without(kept.release.rollout.irreversible)
     containers = look(site.docker, *candidate.stage.projects)
     wanted = Wanted(
         identity=target.identity,

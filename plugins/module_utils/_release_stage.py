@@ -66,28 +66,26 @@ def all_projects(stack: str) -> tuple[str, ...]:
     return (stack, *(project_of(stack, part) for part in (DATA, *COLOURS, INGRESS)))
 
 
-def whole_stage(stack: str, compose: Compose) -> Stage:
-    """Return the stage of a release that is replaced in place."""
-    return Stage(stack, None, compose)
-
-
-def split_stage(
+def make_stage(
     stack: str,
-    colour: Colour,
+    colour: Colour | None,
     compose: Compose,
     config: t.Mapping[str, t.Any],
     lifecycles: t.Mapping[str, str],
     path_of: t.Callable[[str], str],
 ) -> Stage:
-    """Write the Compose files of a release's parts; return their stage.
+    """Return the stage of a release; on a side, write the Compose files of its parts.
 
     Args:
+        colour: the side, None for a release that is replaced in place.
         compose: the release's own files, of which `config` is what Compose makes of them.
         path_of: where the file of a part goes.
 
     Raises:
         ReleaseError: something cannot be translated (`release_invalid`) or written (`write_failed`).
     """
+    if colour is None:
+        return Stage(stack, None, compose)
     parts = split(config, stack, colour, lifecycles)
     composes: dict[str, Compose] = {}
     for part, content in ((DATA, parts.data), (colour, parts.side)):

@@ -19,7 +19,7 @@ import pytest
 
 from ansible_collections.emorobcare.fleet.plugins.modules import image_audit, image_base
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._hadolint import find_program, lint
-from ansible_collections.emorobcare.fleet.tests.faults._images import docker, run_module
+from ansible_collections.emorobcare.fleet.tests.faults._releases import docker, run_module
 
 RUN = f"fleet-test-{uuid.uuid4().hex[:8]}"
 
@@ -49,7 +49,7 @@ def token(prefix: str, length: int) -> str:
 @pytest.fixture(scope="module", autouse=True)
 def _leave_no_images() -> t.Iterator[None]:
     yield
-    ours = docker("image", "ls", "--filter", f"reference={RUN}/*", "--format", "{{.Repository}}:{{.Tag}}")
+    ours = docker("image", "ls", "--filter", f"reference={RUN}/*", "--format", "{{.Repository}}:{{.Tag}}").split()
     if ours:
         docker("image", "rm", "--force", *ours)
 
@@ -57,7 +57,7 @@ def _leave_no_images() -> t.Iterator[None]:
 @pytest.fixture(name="base", scope="module")
 def base_fixture() -> str:
     """Reference of a base with a shell, made by image_base."""
-    result = run_module(image_base, bases=[BASE])
+    result = run_module(image_base.main, {"bases": [BASE]})
     assert result.get("changed"), result
     return str(result["bases"][0]["reference"])
 
@@ -85,7 +85,7 @@ def audit(base: str, reference: str, image: dict[str, t.Any] | None = None, **ar
         "lint": {"findings": []},
         **(image or {}),
     }
-    return run_module(image_audit, images=[wanted], **args)
+    return run_module(image_audit.main, {"images": [wanted], **args})
 
 
 def rules(result: dict[str, t.Any]) -> list[str]:
@@ -257,7 +257,7 @@ def test_a_job_needs_no_health_check(base: str) -> None:
 def test_a_probe_that_starts_and_finds_nobody_passes_and_leaves_no_container(base: str) -> None:
     reference = build(base, *clean())
     assert rules(audit(base, reference)) == []
-    assert docker("container", "ls", "--all", "--quiet", "--filter", f"ancestor={reference}") == []
+    assert docker("container", "ls", "--all", "--quiet", "--filter", f"ancestor={reference}") == ""
 
 
 def test_a_real_dockerfile_with_a_fault_is_told_by_hadolint(tmp_path: Path) -> None:

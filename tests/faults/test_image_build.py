@@ -23,7 +23,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._image_settle imp
 from ansible_collections.emorobcare.fleet.plugins.modules import image_base, image_build
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._image_context import read_context, write_archive
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._image_input import context_files, image_input
-from ansible_collections.emorobcare.fleet.tests.faults._images import docker, run_module
+from ansible_collections.emorobcare.fleet.tests.faults._releases import docker, run_module
 
 ROOT = Path(__file__).resolve().parents[2]
 ANSIBLE = Path(sys.executable).with_name("ansible-playbook")
@@ -50,7 +50,8 @@ def ours() -> list[str]:
     """Every image of this test run with its reference, those without one included."""
     labels = [f"label=org.emorobcare.fleet.stack={STACK}", f"reference={STACK}/*"]
     form = "{{.ID}} {{.Repository}}:{{.Tag}}"
-    return sorted({line for label in labels for line in docker("image", "ls", "--filter", label, "--format", form)})
+    listed = [docker("image", "ls", "--filter", label, "--format", form) for label in labels]
+    return sorted({line for lines in listed for line in lines.splitlines()})
 
 
 def base(recipe: dict[str, t.Any], name: str = "base-test") -> dict[str, t.Any]:
@@ -70,7 +71,7 @@ def _leave_no_images() -> t.Iterator[None]:
 @pytest.fixture(name="shell", scope="module")
 def shell_fixture() -> str:
     """Reference of a base with a shell, made by image_base."""
-    result = run_module(image_base, bases=[base(SHELL)])
+    result = run_module(image_base.main, {"bases": [base(SHELL)]})
     assert result.get("changed"), result
     return str(result["bases"][0]["reference"])
 
@@ -111,7 +112,7 @@ class Service:
         archive = self.folder / "context.tar"
         write_archive(self.context, read_context({**image, "dockerfile": "Dockerfile"}), archive)
         images = [{**image, "context": str(archive)}]
-        return run_module(image_build, images=images, secrets=secrets or {}, **options or {})
+        return run_module(image_build.main, {"images": images, "secrets": secrets or {}, **(options or {})})
 
     def play(self, *options: str) -> dict[str, t.Any]:
         """Build as a user does, by a playbook."""
@@ -148,7 +149,7 @@ def test_an_image_is_built_once_and_says_what_it_was_made_from(service: Service)
     first = service.play()
     assert first["images"][0]["built"], first
     wanted = service.image()
-    labels = json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", wanted["reference"])[0])
+    labels = json.loads(docker("image", "inspect", "--format", "{{json .Config.Labels}}", wanted["reference"]))
     assert labels[INPUT_LABEL] == wanted["input"]
     assert labels["org.opencontainers.image.title"] == wanted["name"]
     before = ours()
@@ -163,7 +164,7 @@ def test_a_changed_file_gives_a_new_version_beside_the_old_one(service: Service)
     service.write("other\n")
     result = service.build()
     assert (result["images"][0]["reason"], result["images"][0]["previous"]) == ("input changed", old)
-    assert docker("image", "inspect", "--format", "{{index .RepoTags 0}}", old) == [old]
+    assert docker("image", "inspect", "--format", "{{index .RepoTags 0}}", old) == old
 
 
 def test_a_label_of_ours_in_a_dockerfile_does_no_harm(service: Service) -> None:
@@ -213,7 +214,7 @@ def test_the_same_input_gives_the_same_image_twice(service: Service) -> None:
         assert len(settled) == 1
         (image,) = settled
         said = docker("run", "--rm", image, "cat", "/opt/made/here/file")
-        assert said == ["hello"]
+        assert said == "hello"
     finally:
         docker("image", "rm", *clocks, *settled)
 
@@ -258,7 +259,7 @@ def test_packages_of_one_builder_serve_another_one_without_a_network(service: Se
 
 
 def test_offline_no_base_is_made_from_an_archive_elsewhere() -> None:
-    result = run_module(image_base, bases=[base(NETBASE, "base-offline")], offline=True)
+    result = run_module(image_base.main, {"bases": [base(NETBASE, "base-offline")], "offline": True})
     assert re.search(r"base-offline:\w+ must be made, and offline is set, .*copy:/media/debian", result["msg"])
 
 
@@ -320,9 +321,9 @@ def test_a_base_that_is_nowhere_is_named_with_the_way_out(service: Service) -> N
 
 def test_the_same_recipe_gives_the_same_image_twice() -> None:
     one = base(NETBASE, "base-one")
-    made = run_module(image_base, bases=[one])["bases"][0]
+    made = run_module(image_base.main, {"bases": [one]})["bases"][0]
     docker("image", "rm", one["reference"])
-    again = run_module(image_base, bases=[one])["bases"][0]
+    again = run_module(image_base.main, {"bases": [one]})["bases"][0]
     assert again["built"]
     assert again["id"] == made["id"]
 
@@ -338,7 +339,7 @@ BASE_FAULTS = [
 @pytest.mark.parametrize(("changes", "message"), BASE_FAULTS)
 def test_a_base_that_cannot_be_made_leaves_nothing(tmp_path: Path, changes: dict[str, t.Any], message: str) -> None:
     recipe = {**NETBASE, **changes}
-    result = run_module(image_base, bases=[base(recipe, "base-bad")], work_directory=str(tmp_path))
+    result = run_module(image_base.main, {"bases": [base(recipe, "base-bad")], "work_directory": str(tmp_path)})
     assert message in result["msg"]
-    assert docker("image", "ls", "--all", "--quiet", "--filter", f"label=org.opencontainers.image.title={BAD}") == []
+    assert docker("image", "ls", "--all", "--quiet", "--filter", f"label=org.opencontainers.image.title={BAD}") == ""
     assert list(tmp_path.glob("fleet-base-*")) == []

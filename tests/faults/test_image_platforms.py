@@ -24,7 +24,7 @@ from ansible_collections.emorobcare.fleet.plugins.modules import image_base, ima
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._image_context import read_context, write_archive
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._image_input import context_files, image_input
 from ansible_collections.emorobcare.fleet.tests.faults._emulation import ARM64, ARM_V7, ROOT, emulated, fault_of
-from ansible_collections.emorobcare.fleet.tests.faults._images import docker, run_module
+from ansible_collections.emorobcare.fleet.tests.faults._releases import docker, run_module
 
 ANSIBLE = Path(sys.executable).with_name("ansible-playbook")
 STACK = f"fleet-test-{uuid.uuid4().hex[:8]}"
@@ -47,7 +47,7 @@ DOCKERFILE = "ARG BASE_TEST\nFROM ${BASE_TEST}\nRUN uname -m > /built-on\n"
 
 def ours() -> list[str]:
     """References of all images of this test run."""
-    return docker("image", "ls", "--filter", f"reference={STACK}/*", "--format", "{{.Repository}}:{{.Tag}}")
+    return docker("image", "ls", "--filter", f"reference={STACK}/*", "--format", "{{.Repository}}:{{.Tag}}").split()
 
 
 @pytest.fixture(autouse=True)
@@ -96,13 +96,13 @@ def build(image: dict[str, t.Any], platforms: list[str]) -> dict[str, t.Any]:
     context = Path(image["context"])
     archive = context.with_suffix(".tar")
     write_archive(context, read_context(image), archive)
-    result = run_module(image_build, images=[{**image, "context": str(archive)}], platforms=platforms)
+    result = run_module(image_build.main, {"images": [{**image, "context": str(archive)}], "platforms": platforms})
     assert "images" in result, result
     return result
 
 
 def make(platforms: list[str]) -> dict[str, t.Any]:
-    result = run_module(image_base, bases=[BASE], platforms=platforms)
+    result = run_module(image_base.main, {"bases": [BASE], "platforms": platforms})
     if "is being updated" in result.get("msg", ""):  # archives get their architectures one after the other
         pytest.skip(result["msg"].partition("\n")[0])
     assert "bases" in result, result
@@ -110,7 +110,7 @@ def make(platforms: list[str]) -> dict[str, t.Any]:
 
 
 def run(image: str, *command: str) -> list[str]:
-    return docker("run", "--rm", "--network=none", image, *command)
+    return docker("run", "--rm", "--network=none", image, *command).split()
 
 
 def platform_of(image: str) -> str:

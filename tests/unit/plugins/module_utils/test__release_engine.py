@@ -145,14 +145,14 @@ def test_compose_is_asked_again_when_a_dependency_crashed_once_and_is_being_rest
 def test_wrong_compose_files_are_refused_with_composes_words() -> None:
     talk = Conversation(config=failed("services.web.ports must be a list\n"))
     with pytest.raises(ReleaseError, match=r"stack shop: services.web.ports must be a list") as caught:
-        engine.resolve(talk, COMPOSE)
+        engine.resolved(talk, COMPOSE)
     assert caught.value.reason == "release_invalid"
 
 
 def test_the_configuration_is_resolved_with_its_warnings() -> None:
     answer = Answer(0, json.dumps({"services": {"web": {"image": "a"}}}), 'level=warning msg="careful"\n')
-    project, warnings = engine.resolve(Conversation(config=answer), COMPOSE)
-    assert [service.image for service in project.services] == ["a"]
+    config, warnings = engine.resolved(Conversation(config=answer), COMPOSE)
+    assert config == {"services": {"web": {"image": "a"}}}
     assert warnings == ["careful"]
 
 

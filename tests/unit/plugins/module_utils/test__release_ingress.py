@@ -42,6 +42,7 @@ def candidate(colour: Colour = "blue", document: t.Any = None, **secrets: bytes)
         identity=Identity("r", "s"),
         release=release,
         compose=compose,
+        config=config,
         stage=Stage("shop", colour, compose, None, split(config, "shop", colour, {"api": "stateless"})),
         hashes={},
         parameters={"PORT": "80"},

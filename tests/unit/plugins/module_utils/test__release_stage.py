@@ -70,7 +70,7 @@ CONFIG: dict[str, t.Any] = {
 
 
 def split(compose: Compose, tmp_path: Path, **lifecycles: str) -> stages.Stage:
-    return stages.split_stage("shop", "green", compose, CONFIG, lifecycles, lambda part: str(tmp_path / part))
+    return stages.make_stage("shop", "green", compose, CONFIG, lifecycles, lambda part: str(tmp_path / part))
 
 
 def test_a_stage_with_sides_has_a_file_for_each_part_in_the_same_folder_with_the_same_settings(
@@ -88,7 +88,7 @@ def test_a_stage_with_sides_has_a_file_for_each_part_in_the_same_folder_with_the
 
 def test_a_stage_without_data_or_without_sides_has_one_project(compose: Compose, tmp_path: Path) -> None:
     assert split(compose, tmp_path).projects == ("shop-green",)
-    assert stages.whole_stage("shop", compose).projects == ("shop",)
+    assert stages.make_stage("shop", None, compose, CONFIG, {}, str).projects == ("shop",)
 
 
 def test_all_that_a_stack_may_have_is_known_by_its_name() -> None:
@@ -97,12 +97,12 @@ def test_all_that_a_stack_may_have_is_known_by_its_name() -> None:
 
 def test_jobs_are_skipped_by_rewriting_a_side_or_by_a_file_more(compose: Compose, tmp_path: Path) -> None:
     config = {**CONFIG, "services": {**CONFIG["services"], "load": {"image": "l"}}}
-    side = stages.split_stage("shop", "blue", compose, config, {}, lambda part: str(tmp_path / part))
+    side = stages.make_stage("shop", "blue", compose, config, {}, lambda part: str(tmp_path / part))
     skipped = stages.skip_jobs(side, config, ["load"])
     assert skipped.side == side.side
     assert sorted(json.loads((tmp_path / "blue").read_text())["services"]) == ["api", "db"]
 
-    whole = stages.skip_jobs(stages.whole_stage("shop", compose), config, ["load"])
+    whole = stages.skip_jobs(stages.make_stage("shop", None, compose, CONFIG, {}, str), config, ["load"])
     path = tmp_path / "host.json.skipped.yml"
     assert whole.side.files == (*compose.files, str(path))
     assert path.read_text() == 'services:\n  "load": {"profiles": ["skipped"]}\n'

@@ -16,10 +16,10 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_engine i
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import Places
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import Site
-from ansible_collections.emorobcare.fleet.plugins.module_utils._release_stage import whole_stage
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_stage import Stage
 from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Masker
 
-STAGE = whole_stage("shop", Compose("shop", "/r", "/e", ("/r/compose.yml",)))
+STAGE = Stage("shop", None, Compose("shop", "/r", "/e", ("/r/compose.yml",)))
 GATE = Gate((ServiceGate("load", "job"), ServiceGate("web")))
 
 
