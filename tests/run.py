@@ -5,8 +5,9 @@
 """Run the project's checks in two lanes side by side and count them: `run.py test`.
 
 What needs a Docker engine is mostly waiting, so that a processor each keeps two lanes busy. An engine is started where
-none runs, before both, and stopped again after both. Each check's output is kept in tests/output/<check>.log; that of a failed one is printed. The last line is
-`N passed, N failed`, with `, N skipped` where there are any, and the exit status says the same.
+none runs, before both, and stopped again after both. Each check's output is kept in tests/output/<check>.log; that of a
+failed one is printed. The last line is `N passed, N failed`, with `, N skipped` where there are any, and the exit
+status says the same.
 """
 
 from __future__ import annotations

@@ -83,7 +83,9 @@ _raw:
       elements: str
       sample: [compose.yml, compose.dev.yml]
     images:
-      description: Images to build, by service.
+      description:
+        - Images to build, by service.
+        - Services whose images come from the same input under the same rules share that of the first, by name.
       type: list
       elements: dict
       contains:

@@ -65,11 +65,13 @@ class SavedImage:
     layers: tuple[LayerFacts, ...]
 
 
-def read_archive(archive: t.IO[bytes]) -> list[SavedImage]:
+def read_archive(archive: t.IO[bytes], known: t.Mapping[str, LayerFacts] | None = None) -> list[SavedImage]:
     """Return the images of an archive.
 
+    :param known: layers by their diff id, which are passed over where the archive calls them that (the OCI's layout).
     :raises ArchiveError: it is not whole, or not in a form that can be read.
     """
+    by_name = {diff_id.partition(":")[2]: (facts.entries, facts.secrets) for diff_id, facts in (known or {}).items()}
     layers: dict[str, Contents] = {}
     documents: dict[str, t.Any] = {}
     links: dict[str, str] = {}
@@ -83,7 +85,9 @@ def read_archive(archive: t.IO[bytes]) -> list[SavedImage]:
                     )
                     links[name] = posixpath.normpath(target)
                 content = outer.extractfile(member) if member.isreg() else None
-                if content is not None:
+                if posixpath.basename(name) in by_name:
+                    layers[name] = by_name[posixpath.basename(name)]
+                elif content is not None:
                     _read_member(name, member.size, content, layers, documents)
     except (tarfile.TarError, EOFError, OSError, ValueError) as exc:
         raise ArchiveError(f"docker image save gave an archive that cannot be read: {exc}") from exc

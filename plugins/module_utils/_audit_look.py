@@ -148,13 +148,18 @@ def _known(image: t.Mapping[str, t.Any], cache: Cache) -> Seen | None:
         config = read_config(raw)
     except (KeyError, TypeError, AttributeError):
         return None
-    layers = [LayerFacts.from_json(diff_id, cache.get("layer", diff_id)) for diff_id in config.diff_ids]
-    whole = tuple(layer for layer in layers if layer is not None)
-    return Seen(image["Id"], int(image["Size"]), config, whole) if len(whole) == len(layers) else None
+    layers = _known_layers(config.diff_ids, cache)
+    whole = tuple(layers[diff_id] for diff_id in config.diff_ids if diff_id in layers)
+    return Seen(image["Id"], int(image["Size"]), config, whole) if len(whole) == len(config.diff_ids) else None
 
 
-def _read_saved(references: list[str]) -> list[SavedImage]:
-    """Return what the engine saves of some images."""
+def _known_layers(diff_ids: t.Iterable[str], cache: Cache) -> dict[str, LayerFacts]:
+    layers = {diff_id: LayerFacts.from_json(diff_id, cache.get("layer", diff_id)) for diff_id in diff_ids}
+    return {diff_id: layer for diff_id, layer in layers.items() if layer is not None}
+
+
+def _read_saved(references: list[str], known: t.Mapping[str, LayerFacts]) -> list[SavedImage]:
+    """Return what the engine saves of some images, of which these layers are known."""
     broken: ArchiveError | None = None
     saved: list[SavedImage] = []
     # Its errors go to a file: a pipe that nobody reads meanwhile could fill up.
@@ -163,7 +168,7 @@ def _read_saved(references: list[str]) -> list[SavedImage]:
         with start(argv, engine_environment(os.environ), stderr=errors) as process:
             archive = t.cast("t.IO[bytes]", process.stdout)
             try:
-                saved = read_archive(archive)
+                saved = read_archive(archive, known)
             except ArchiveError as exc:
                 broken = exc
             while archive.read(2**20):  # what follows the archive's end, so that its writer can end too
@@ -178,7 +183,9 @@ def _read_saved(references: list[str]) -> list[SavedImage]:
 
 
 def _save(references: list[str], images: t.Mapping[str, dict[str, t.Any]], cache: Cache) -> dict[str, Seen]:
-    saved = _read_saved(references)
+    diff_ids = (diff_id for one in references for diff_id in (images[one].get("RootFS") or {}).get("Layers") or ())
+    known = _known_layers(diff_ids, cache)
+    saved = _read_saved(references, known)
     seen: dict[str, Seen] = {}
     for reference in references:
         image = images[reference]
@@ -188,7 +195,8 @@ def _save(references: list[str], images: t.Mapping[str, dict[str, t.Any]], cache
         if list(match.config.diff_ids) != list((image.get("RootFS") or {}).get("Layers") or ()):
             raise ArchiveError(f"{reference} was replaced while it was read; run again")
         for layer in match.layers:
-            cache.put("layer", layer.diff_id, layer.as_json())
+            if layer.diff_id not in known:
+                cache.put("layer", layer.diff_id, layer.as_json())
         cache.put("config", image["Id"], _raw(match.config))
         seen[reference] = Seen(image["Id"], int(image["Size"]), match.config, match.layers)
     return seen

@@ -244,7 +244,9 @@ images:
       type: str
 """
 
+import concurrent.futures
 import datetime
+import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -331,24 +333,30 @@ def look_up(module: AnsibleModule) -> dict[str, dict[str, t.Any]]:
     return found
 
 
+def bill_of_materials(
+    module: AnsibleModule, reference: str, found: dict[str, dict[str, t.Any]]
+) -> tuple[Outside, Sbom | None]:
+    """Return an image's bill of materials, and what the rules are to know about it."""
+    folder, image = module.params["sbom_directory"], found[reference]
+    if not folder:
+        return Outside(None, "there is no sbom_directory"), None
+    created = str(image.get("Created") or "")
+    return make_sbom(module.params["syft"], folder, image["Id"], reference, created, write=not module.check_mode)
+
+
 def gather(
-    module: AnsibleModule, image: dict[str, t.Any], seen: Seen, found: dict[str, dict[str, t.Any]], cache: Cache
-) -> tuple[ImageFacts, Sbom | None]:
-    """Return all that the rules judge of one image, and its bill of materials."""
+    module: AnsibleModule,
+    image: dict[str, t.Any],
+    seen: Seen,
+    found: dict[str, dict[str, t.Any]],
+    cache: Cache,
+    sbom: Outside,
+) -> ImageFacts:
+    """Return all that the rules judge of one image."""
     scan = module.params["scan"] or {}
     scan = Scan(scan.get("program"), scan.get("database"), scan.get("severity") or "critical")
     lint = image["lint"] or {"reason": "hadolint runs on the controller, which gave no result"}
-    sbom_facts, sbom = Outside(None, "there is no sbom_directory"), None
-    if module.params["sbom_directory"]:
-        sbom_facts, sbom = make_sbom(
-            module.params["syft"],
-            module.params["sbom_directory"],
-            seen.id,
-            image["reference"],
-            seen.config.created,
-            write=not module.check_mode,
-        )
-    facts = ImageFacts(
+    return ImageFacts(
         service=image["service"],
         reference=image["reference"],
         lifecycle=image["lifecycle"],
@@ -361,9 +369,8 @@ def gather(
         probe=None if image["lifecycle"] == "job" else probe(seen, cache),
         lint=Outside(tuple(lint["findings"]) if lint.get("findings") is not None else None, lint.get("reason") or ""),
         vulnerabilities=scan_image(scan, seen.id),
-        sbom=sbom_facts,
+        sbom=sbom,
     )
-    return facts, sbom
 
 
 def _base(base: dict[str, t.Any], found: dict[str, dict[str, t.Any]]) -> Base:
@@ -407,17 +414,25 @@ def run(module: AnsibleModule, today: datetime.date) -> dict[str, t.Any]:
     policies = {image["reference"]: read_policy(image["rules"]) for image in module.params["images"]}
     found = look_up(module)
     images = [image for image in module.params["images"] if image["reference"] in found]
+    references = list(dict.fromkeys(image["reference"] for image in images))
     cache = Cache(module.params["cache_directory"], read_only=module.check_mode)
-    seen = see({image["reference"]: found[image["reference"]] for image in images}, cache)
+    # A bill of materials takes as long as all the rest: another program makes it meanwhile.
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        making = {one: pool.submit(bill_of_materials, module, one, found) for one in references}
+        try:
+            seen = see({one: found[one] for one in references}, cache)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        sboms = {reference: future.result() for reference, future in making.items()}
     told: list[dict[str, t.Any]] = []
     verdicts: dict[str, Verdict] = {}
-    written = False
     for image in images:
         reference = image["reference"]
-        facts, sbom = gather(module, image, seen[reference], found, cache)
+        facts = gather(module, image, seen[reference], found, cache, sboms[reference][0])
         verdicts[reference] = judge(look_at(facts), policies[reference], today)
-        told.append(report(facts, seen[reference], verdicts[reference], sbom))
-        written = written or (sbom is not None and sbom.written)
+        told.append(report(facts, seen[reference], verdicts[reference], sboms[reference][1]))
+    written = any(sbom is not None and sbom.written for _known, sbom in sboms.values())
     cache.prune()
     verdict = failure_message(verdicts)
     result: dict[str, t.Any] = {"changed": written, "images": told, "verdict": verdict}

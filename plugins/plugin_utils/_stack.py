@@ -170,8 +170,11 @@ def _stack_result(stack: Stack) -> dict[str, t.Any]:
 
 def _image_result(images: t.Sequence[PreparedImage], doors: t.Sequence[Base]) -> dict[str, t.Any]:
     bases = {base.name: base for base in (*doors, *(base for image in images for base in image.bases))}
+    distinct: dict[str, PreparedImage] = {}
+    for image in images:
+        distinct.setdefault(image.reference, image)
     return {
-        "images": [image.as_result() for image in images],
-        "audit": [image.as_audit() for image in images],
+        "images": [image.as_result() for image in distinct.values()],
+        "audit": [image.as_audit() for image in distinct.values()],
         "bases": [bases[name].as_result() for name in sorted(bases)],
     }

@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import pathlib
 import re
 import typing as t
@@ -99,7 +101,10 @@ def prepare_images(
     base_source: BaseSource,
     recipes: pathlib.Path,
 ) -> tuple[list[PreparedImage], list[Problem]]:
-    """Return the images of the services that there are, and what keeps them from being built."""
+    """Return the image of each service that there is, and what keeps them from being built.
+
+    Services whose images come from the same input under the same rules share that of the first.
+    """
     prepared: list[PreparedImage] = []
     problems: list[Problem] = []
     for image in stack.images:
@@ -109,7 +114,27 @@ def prepare_images(
             prepared.append(_prepare(folder, stack_file, stack, image, base_source, recipes))
         except StackFileError as exc:
             problems += exc.problems
-    return prepared, problems
+    return _shared(prepared), problems
+
+
+def _shared(images: t.Sequence[PreparedImage]) -> list[PreparedImage]:
+    groups: dict[str, list[PreparedImage]] = {}
+    keys = [json.dumps([image.input, image.audit.max_layers, plain(image.audit.rules)]) for image in images]
+    for key, image in zip(keys, images, strict=True):
+        groups.setdefault(key, []).append(image)
+    return [_as_one(image, groups[key]) for key, image in zip(keys, images, strict=True)]
+
+
+def _as_one(image: PreparedImage, group: t.Sequence[PreparedImage]) -> PreparedImage:
+    """Return a service's image as the one that all of the group share: what is strictest for one counts for all."""
+    sizes = [one.max_size for one in group if one.max_size is not None]
+    lifecycles: list[Lifecycle] = [one.lifecycle for one in group if one.lifecycle != "job"]
+    return dataclasses.replace(
+        image,
+        name=group[0].name,
+        max_size=min(sizes, default=None),
+        lifecycle=lifecycles[0] if lifecycles else "job",
+    )
 
 
 def _prepare(

@@ -89,7 +89,7 @@ def from_nothing(machine: Machine, stacks: t.Sequence[Stack]) -> None:
     """One round: all caches gone, each stack built; what came out is noted."""
     machine.forget_all()
     for stack in stacks:
-        stack.cold.append(machine.play("images", stack.name))
+        stack.cold.append(machine.play("images", stack.name)[0])
         say(f"{stack.name} from nothing: {stack.cold[-1]:.1f} s")
         for name, (id_, size) in sorted(machine.images(stack.name).items()):
             service = next((one for one in stack.services if one.name == name), None)
@@ -103,7 +103,9 @@ def from_nothing(machine: Machine, stacks: t.Sequence[Stack]) -> None:
 def with_little_to_do(machine: Machine, stack: Stack, rounds: int) -> None:
     """Measure runs that find all in place, and runs after a change of one line in each service."""
     built = machine.images(stack.name)
-    stack.no_op += [machine.play("images", stack.name) for _round in range(rounds)]
+    for _round in range(rounds):
+        stack.no_op.append(machine.play("images", stack.name)[0])
+        stack.no_modules.append(machine.play("nothing")[0])
     if machine.images(stack.name) != built:
         raise SystemExit(f"{stack.name}: a run that had nothing to do built an image")
     for context in sorted(set(contexts_of(stack.name).values())):
@@ -111,14 +113,15 @@ def with_little_to_do(machine: Machine, stack: Stack, rounds: int) -> None:
         affected = [one for one in stack.services if contexts_of(stack.name)[one.name] == context]
         for _round in range(rounds if source else 0):
             machine.edit(source)
-            seconds = machine.play("images", stack.name)
+            seconds, built_in = machine.play("images", stack.name)
             for service in affected:
-                service.code_seconds.append(seconds)
+                service.code_seconds.append(built_in[service.name])
+                service.code_run_seconds.append(seconds)
             built, before = machine.images(stack.name), built
             changed = {name for name in built if built[name] != before.get(name)}
             if changed != {one.name for one in affected}:
                 raise SystemExit(f"{stack.name}: a change of {source} built {', '.join(sorted(changed)) or 'nothing'}")
-    say(f"{stack.name}: nothing to do {stack.no_op[-1]:.1f} s")
+    say(f"{stack.name}: nothing to do {stack.no_op[-1]:.1f} s, Ansible alone {stack.no_modules[-1]:.1f} s")
 
 
 class NaiveSizes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 _CHECKOUT = "/root/fleet"
 # As the images that one finds in a registry under these names: a distribution with its usual tools.
 _DEBIAN = "ca-certificates,curl,git,procps"
+_BUILT = re.compile(r"BUILT [^/\s]+/([^:\s]+):\S+ ([0-9.]+)")
 _PYTHON = f"{_DEBIAN},build-essential,pkg-config,python3,python3-dev,python3-pip,python3-venv"
 
 
@@ -73,12 +75,15 @@ class Machine:
             raise SystemExit(f"on the machine, {command} failed:\n{done.stdout[-8000:]}{done.stderr[-4000:]}")
         return done.stdout
 
-    def play(self, part: str, stack: str = "") -> float:
-        """Run the roles; return the seconds of the whole command."""
+    def play(self, part: str, stack: str = "") -> tuple[float, dict[str, float]]:
+        """Run the roles; return the seconds of the whole command, and of each image that was built, by its name."""
         started = time.monotonic()
         name = f"-e bench_stack={_CHECKOUT}/stacks/{shlex.quote(stack)}" if stack else ""
-        self.run(f".venv/bin/ansible-playbook tests/bench/images.yml -i localhost, -e bench_part={part} {name} 2>&1")
-        return time.monotonic() - started
+        said = self.run(
+            f".venv/bin/ansible-playbook tests/bench/images.yml -i localhost, -e bench_part={part} {name} 2>&1"
+        )
+        whole = time.monotonic() - started
+        return whole, {name: float(seconds) for name, seconds in _BUILT.findall(said)}
 
     def forget_all(self) -> None:
         """Take all images, caches of builds and caches of packages from the machine's own engine."""

@@ -17,7 +17,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._audit_archive im
     read_archive,
     read_layer,
 )
-from ansible_collections.emorobcare.fleet.plugins.module_utils._audit_facts import Entry
+from ansible_collections.emorobcare.fleet.plugins.module_utils._audit_facts import Entry, LayerFacts
 from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._audit import member, tar
 
 LOWER = tar(
@@ -75,6 +75,17 @@ def test_images_of_every_layout_are_read(members: list[tuple[tarfile.TarInfo, by
         ("/bin/sudo", "h", "/bin/su"),
     ]
     assert [secret.place for secret in lower.secrets] == ["/etc/.env"]
+
+
+@pytest.mark.parametrize("members", [old_layout(), oci_layout()], ids=["old", "OCI"])
+def test_a_known_layer_is_not_read_where_the_archive_calls_it_so(
+    members: list[tuple[tarfile.TarInfo, bytes]],
+) -> None:
+    known = LayerFacts("sha256:l", (Entry("/known", "d"),))
+    (image,) = read_archive(io.BytesIO(tar(*members)), {"sha256:l": known})
+    is_named = any(info.name == "blobs/sha256/l" for info, _content in members)
+    assert (image.layers[0] == known) is is_named
+    assert len(image.layers[1].entries) == 4
 
 
 def test_a_layer_that_the_old_layout_links_to_another_is_that_one() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils import _audit_look
 from ansible_collections.emorobcare.fleet.plugins.module_utils._audit_archive import ArchiveError, SavedImage
-from ansible_collections.emorobcare.fleet.plugins.module_utils._audit_facts import Probe
+from ansible_collections.emorobcare.fleet.plugins.module_utils._audit_facts import LayerFacts, Probe
 from ansible_collections.emorobcare.fleet.plugins.module_utils._audit_look import Cache, inspect, probe, see
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import Answer, ImageEngineError
 from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._audit import BASE, CONFIG, OWN
@@ -24,11 +24,11 @@ SAVED = SavedImage("sha256:1", ("demo:1",), CONFIG, (BASE, OWN))
 
 @pytest.fixture(name="saves")
 def saves_fixture(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """What the engine was asked to save."""
+    """What the engine was asked to save, and the layers of it that were known."""
     asked: list[list[str]] = []
 
-    def read(references: list[str]) -> list[SavedImage]:
-        asked.append(references)
+    def read(references: list[str], known: t.Mapping[str, LayerFacts]) -> list[SavedImage]:
+        asked.append([*references, *known])
         return [SAVED]
 
     monkeypatch.setattr(_audit_look, "_read_saved", read)
@@ -42,6 +42,14 @@ def test_layers_are_read_once_and_known_afterwards(saves: list[list[str]], tmp_p
     assert first["demo:1"].layers == (BASE, OWN)
     assert first["demo:1"].config == CONFIG
     assert saves == [["demo:1"]]
+
+
+def test_only_what_is_new_of_a_new_version_is_read(saves: list[list[str]], tmp_path: Path) -> None:
+    cache = Cache(str(tmp_path))
+    see({"demo:1": ONE}, cache)
+    cache.put("layer", OWN.diff_id, {})  # as if it had never been read
+    see({"demo:1": {**ONE, "Id": "sha256:2"}}, cache)
+    assert saves == [["demo:1"], ["demo:1", BASE.diff_id]]
 
 
 def test_torn_facts_are_read_anew(saves: list[list[str]], tmp_path: Path) -> None:

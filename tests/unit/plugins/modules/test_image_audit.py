@@ -39,7 +39,7 @@ def engine_fixture(monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, t.Any
     images = {REFERENCE: IMAGE, "base:1": BASE_IMAGE}
     saved = SavedImage("sha256:1", (REFERENCE,), CONFIG, (BASE, OWN))
     monkeypatch.setattr(image_audit, "inspect", lambda names: {name: images[name] for name in names if name in images})
-    monkeypatch.setattr(_audit_look, "_read_saved", lambda _references: [saved])
+    monkeypatch.setattr(_audit_look, "_read_saved", lambda _references, _known: [saved])
     monkeypatch.setattr(_audit_look, "run_probe", lambda _image, _config: Probe(True))
     return images
 

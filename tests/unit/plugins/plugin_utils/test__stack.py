@@ -150,6 +150,24 @@ def test_images_of_services_that_the_environment_lacks_are_not_built(load: Load,
     assert len(load("prod")["bases"]) == 1
 
 
+def test_services_whose_images_come_from_the_same_input_share_one(load: Load, edit: Edit) -> None:
+    edit(
+        "stack.yml", "api: {context", "load: {context: images/api, max_size: 9MB, args: {REVISION: 7}}\n  api: {context"
+    )
+    whole = load("dev")
+    images = whole["release"]["document"]["images"]
+    assert images["load"] == images["api"]
+    assert [image["reference"] for image in whole["images"]] == [images["api"]["reference"]]
+    (audited,) = whole["audit"]
+    assert (audited["service"], audited["lifecycle"], audited["max_size"]) == ("api", "stateless", 9_000_000)
+
+
+def test_services_whose_images_are_judged_otherwise_share_none(load: Load, edit: Edit) -> None:
+    own = "load: {context: images/api, args: {REVISION: 7}, audit: {max_layers: 3}}\n  api: {context"
+    edit("stack.yml", "api: {context", own)
+    assert [image["name"] for image in load("dev")["images"]] == ["demo/api", "demo/load"]
+
+
 def remove(name: str) -> t.Callable[[pathlib.Path], None]:
     def change(folder: pathlib.Path) -> None:
         (folder / name).unlink()

@@ -51,5 +51,5 @@ def test_audit_and_report_are_about_the_engines_own_images(
     file: str, module: str, built: list[dict[str, str]], chosen: list[dict[str, str]]
 ) -> None:
     expression = read(f"tasks/{file}")[0][f"emorobcare.fleet.{module}"]["images"]
-    variables = {"__image_build_images": built, "__image_build_stack": {"images": [OWN], "audit": [OWN]}}
+    variables = {"__image_build_images": built, "__image_build_read": {"images": [OWN], "audit": [OWN]}}
     assert Templar(loader=DataLoader(), variables=variables).template(trust_as_template(expression)) == chosen

@@ -114,7 +114,7 @@ def test_there_is_exactly_one_list_of_models(stack: str, manifest: str, good: bo
     ("keep", "versions", "good"), [(0, 3, True), (1, 1, True), (1, 2, False), (2, 2, True), (1, 0, True)]
 )
 def test_versions_that_are_asked_for_together_may_not_push_each_other_out(keep: int, versions: int, good: bool) -> None:
-    check = read("tasks/validate.yml")[3]["ansible.builtin.assert"]["that"]
+    check = read("tasks/validate.yml")[4]["ansible.builtin.assert"]["that"]
     models = [{"name": "a", "version": "1"}, *({"name": "m", "version": str(number)} for number in range(versions))]
     assert holds(check, model_sync_keep=keep, __model_sync_models=models) is good
 
@@ -139,7 +139,7 @@ def test_a_model_in_use_by_other_stacks_alone_stays_without_a_failure(
 
 
 def is_failed(removed: dict[str, t.Any], stack: str, check_mode: bool) -> bool:
-    found = {"model_sync_stack": stack, "__model_sync_source": {"name": stack}, "ansible_check_mode": check_mode}
+    found = {"model_sync_stack": stack, "__model_sync_read": {"name": stack}, "ansible_check_mode": check_mode}
     return holds(read("tasks/remove.yml")[0]["failed_when"], __model_sync_removed=removed, **found)
 
 
