@@ -53,8 +53,8 @@ class Stack:
     name: str
     cold: list[float] = field(default_factory=list)
     no_op: list[float] = field(default_factory=list)
-    no_modules: list[float] = field(default_factory=list)  # as many modules that do nothing
     services: list[Service] = field(default_factory=list)
+    no_modules: list[float] = field(default_factory=list)  # as many modules that do nothing
 
 
 # A file of a context, and the family of services that has it.
@@ -161,7 +161,7 @@ def _sizes(stacks: t.Sequence[Stack]) -> str:
         "smaller by (60 %)",
         "code-only, s (8)",
         "whole run, s",
-        "same twice",
+        "same",
     ]
     return _markdown(heads, rows)
 

@@ -65,14 +65,14 @@ def test_what_all_take_from_nothing_is_added_up_by_round() -> None:
 
 
 def test_what_misses_its_figure_is_bold_and_what_was_not_measured_says_so() -> None:
-    good = service(naive=1_000_000_000, code_seconds=[3.0, 4.0, 5.0], ids=["a", "a"])
+    good = service(naive=1_000_000_000, code_seconds=[3.0, 4.0, 5.0], code_run_seconds=[7.0], ids=["a", "a"])
     bad = service(name="big", size=190_000_000, naive=200_000_000, code_seconds=[9.0], ids=["a", "b"])
     unknown = service(name="odd", family="", why_not="its build | fails")
-    text = report.tables([report.Stack("demo", [100.0], [2.5], [good, bad, unknown])], ABOUT)
-    assert "| demo/api | 100.0 | 180.0 | 1000.0 | 90 % | 4.0 | yes |" in text
-    assert "| demo/big | **190.0** | 180.0 | 200.0 | **5 %** | **9.0** | **no** |" in text
-    assert "| demo/odd | 100.0 |  | its build \\| fails |  |  |  |" in text
-    assert "| demo | 100.0 | **2.5** |" in text
+    text = report.tables([report.Stack("demo", [100.0], [2.5], [good, bad, unknown], [2.0])], ABOUT)
+    assert "| demo/api | 100.0 | 180.0 | 1000.0 | 90 % | 4.0 | 7.0 | yes |" in text
+    assert "| demo/big | **190.0** | 180.0 | 200.0 | **5 %** | **9.0** |  | **no** |" in text
+    assert "| demo/odd | 100.0 |  | its build \\| fails |  |  |  |  |" in text
+    assert "| demo | 100.0 | **2.5** | 2.0 |" in text
 
 
 def test_figures_can_be_stored() -> None:
