@@ -105,7 +105,7 @@ def with_little_to_do(machine: Machine, stack: Stack, rounds: int) -> None:
     built = machine.images(stack.name)
     for _round in range(rounds):
         stack.no_op.append(machine.play("images", stack.name)[0])
-        stack.no_modules.append(machine.play("nothing")[0])
+        stack.no_modules.append(machine.play_nothing())
     if machine.images(stack.name) != built:
         raise SystemExit(f"{stack.name}: a run that had nothing to do built an image")
     for context in sorted(set(contexts_of(stack.name).values())):

@@ -79,11 +79,16 @@ class Machine:
         """Run the roles; return the seconds of the whole command, and of each image that was built, by its name."""
         started = time.monotonic()
         name = f"-e bench_stack={_CHECKOUT}/stacks/{shlex.quote(stack)}" if stack else ""
-        said = self.run(
-            f".venv/bin/ansible-playbook tests/bench/images.yml -i localhost, -e bench_part={part} {name} 2>&1"
-        )
+        playbook = f"tests/bench/images.yml -e bench_part={part} {name}"
+        said = self.run(f".venv/bin/ansible-playbook -i localhost, {playbook} 2>&1")
         whole = time.monotonic() - started
         return whole, {name: float(seconds) for name, seconds in _BUILT.findall(said)}
+
+    def play_nothing(self) -> float:
+        """Return the seconds that a playbook takes whose modules do nothing."""
+        started = time.monotonic()
+        self.run(".venv/bin/ansible-playbook -i localhost, tests/bench/nothing.yml 2>&1")
+        return time.monotonic() - started
 
     def forget_all(self) -> None:
         """Take all images, caches of builds and caches of packages from the machine's own engine."""
