@@ -183,7 +183,7 @@ def _read_saved(references: list[str], known: t.Mapping[str, LayerFacts]) -> lis
 
 
 def _save(references: list[str], images: t.Mapping[str, dict[str, t.Any]], cache: Cache) -> dict[str, Seen]:
-    diff_ids = (diff_id for one in references for diff_id in (images[one].get("RootFS") or {}).get("Layers") or ())
+    diff_ids = {diff_id for one in references for diff_id in (images[one].get("RootFS") or {}).get("Layers") or ()}
     known = _known_layers(diff_ids, cache)
     saved = _read_saved(references, known)
     seen: dict[str, Seen] = {}

@@ -19,8 +19,8 @@ from pathlib import Path
 _CHECKOUT = "/root/fleet"
 # As the images that one finds in a registry under these names: a distribution with its usual tools.
 _DEBIAN = "ca-certificates,curl,git,procps"
-_BUILT = re.compile(r"BUILT [^/\s]+/([^:\s]+):\S+ ([0-9.]+)")
 _PYTHON = f"{_DEBIAN},build-essential,pkg-config,python3,python3-dev,python3-pip,python3-venv"
+_BUILT = re.compile(r"BUILT [^/\s]+/([^:\s]+):\S+ ([0-9.]+)")
 
 
 class Machine:
@@ -77,18 +77,13 @@ class Machine:
 
     def play(self, part: str, stack: str = "") -> tuple[float, dict[str, float]]:
         """Run the roles; return the seconds of the whole command, and of each image that was built, by its name."""
-        started = time.monotonic()
         name = f"-e bench_stack={_CHECKOUT}/stacks/{shlex.quote(stack)}" if stack else ""
-        playbook = f"tests/bench/images.yml -e bench_part={part} {name}"
-        said = self.run(f".venv/bin/ansible-playbook -i localhost, {playbook} 2>&1")
-        whole = time.monotonic() - started
+        whole, said = self._timed(f"tests/bench/images.yml -e bench_part={part} {name}")
         return whole, {name: float(seconds) for name, seconds in _BUILT.findall(said)}
 
     def play_nothing(self) -> float:
         """Return the seconds that a playbook takes whose modules do nothing."""
-        started = time.monotonic()
-        self.run(".venv/bin/ansible-playbook -i localhost, tests/bench/nothing.yml 2>&1")
-        return time.monotonic() - started
+        return self._timed("tests/bench/nothing.yml")[0]
 
     def forget_all(self) -> None:
         """Take all images, caches of builds and caches of packages from the machine's own engine."""
@@ -142,6 +137,12 @@ class Machine:
 
     def engine_version(self) -> str:
         return self.run("docker version --format '{{.Server.Version}}'").strip()
+
+    def _timed(self, playbook: str) -> tuple[float, str]:
+        """Run a playbook on the machine itself; return the seconds of the whole command, and what it printed."""
+        started = time.monotonic()
+        said = self.run(f".venv/bin/ansible-playbook -i localhost, {playbook} 2>&1")
+        return time.monotonic() - started, said
 
     def _lab(self, playbook: str) -> None:
         inventories: t.Sequence[str] = ["-i", "molecule/lab/inventory/hosts.yml", "-i", "tests/bench/hosts.yml"]
