@@ -122,8 +122,8 @@ _raw:
           type: int
     audit:
       description:
-        - The same images as M(emorobcare.fleet.image_audit) takes them, with C(lifecycle), C(bases), C(max_size), and
-          the policy of C(stack.yml) in C(rules) and C(max_layers).
+        - The same images as M(emorobcare.fleet.image_audit) takes them, with C(input), C(lifecycle), C(bases),
+          C(max_size), and the policy of C(stack.yml) in C(rules) and C(max_layers).
       type: list
       elements: dict
     bases:

@@ -52,6 +52,11 @@ options:
           - Name and tag of the image.
         type: str
         required: true
+      input:
+        description:
+          - SHA-256 over all that went into the image, which its label must say. An image that says another, or none,
+            counts as missing. By default it is not looked at.
+        type: str
       lifecycle:
         description:
           - Lifecycle of the service. A V(job) needs no health check.
@@ -104,6 +109,23 @@ options:
         description:
           - What C(hadolint) says, as a dictionary with C(findings) or C(reason). It is filled in on the controller.
         type: dict
+  needed:
+    description:
+      - References that the host must have besides, such as the image of an ingress. They are not audited.
+    type: list
+    elements: str
+    default: []
+  missing:
+    description:
+      - What to do when the engine lacks an image.
+      - V(fail) fails, or in check mode passes over the image.
+      - V(report) holds no image against the rules and tells RV(missing). So one task finds out whether anything has to
+        be built and, where nothing has, is the audit.
+    type: str
+    choices:
+      - fail
+      - report
+    default: fail
   sbom_directory:
     description:
       - Directory on the host for bills of materials, one CycloneDX JSON file for each image. Without it there are none.
@@ -167,6 +189,11 @@ verdict:
   description: What keeps images from passing, in lines for people; empty when nothing does.
   returned: always, unless the images cannot be looked at
   type: str
+missing:
+  description: The references that the engine lacks, in the order of the request.
+  returned: always, unless the images cannot be looked at
+  type: list
+  elements: str
 images:
   description: The images, in the order of the request. In check mode those that the engine lacks are left out.
   returned: always, unless the images cannot be looked at
@@ -271,7 +298,11 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._audit_scan impor
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._audit_secrets import redacted
 from ansible_collections.emorobcare.fleet.plugins.module_utils._audit_tree import merge, space
-from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import ImageEngineError, NoEngineError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import (
+    INPUT_LABEL,
+    ImageEngineError,
+    NoEngineError,
+)
 
 DEFAULT_MAX_SIZE = 500 * 10**6
 
@@ -283,6 +314,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
         "options": {
             "service": {"type": "str", "required": True},
             "reference": {"type": "str", "required": True},
+            "input": {"type": "str"},
             "lifecycle": {
                 "type": "str",
                 "choices": ["stateless", "stateful", "job", "ingress"],
@@ -297,6 +329,8 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
             "lint": {"type": "dict"},
         },
     },
+    "needed": {"type": "list", "elements": "str", "default": []},
+    "missing": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
     "sbom_directory": {"type": "path"},
     "cache_directory": {"type": "path"},
     "syft": {"type": "path"},
@@ -313,24 +347,30 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 }
 
 
-def look_up(module: AnsibleModule) -> dict[str, dict[str, t.Any]]:
-    """Return what the engine has of the images and of their bases, by reference.
+def look_up(module: AnsibleModule) -> tuple[dict[str, dict[str, t.Any]], list[str]]:
+    """Return what the engine has of the images and of their bases, by reference, and which images it lacks.
 
-    :raises ImageEngineError: it lacks an image, and this is no check run.
+    :raises ImageEngineError: it lacks an image, this is no check run, and C(missing) says fail.
     """
-    images = module.params["images"]
-    references = dict.fromkeys(image["reference"] for image in images)
+    images, report = module.params["images"], module.params["missing"] == "report"
+    wanted = {image["reference"]: image["input"] for image in images}
+    wanted = {**dict.fromkeys(module.params["needed"]), **wanted}
     bases = dict.fromkeys(str(base.get("reference")) for image in images for base in image["bases"])
     try:
-        found = inspect([*references, *(base for base in bases if base not in references)])
+        found = inspect([*wanted, *(base for base in bases if base not in wanted)])
     except NoEngineError:
         if not module.check_mode:
             raise
-        return {}
-    missing = [reference for reference in references if reference not in found]
-    if missing and not module.check_mode:
+        found = {}
+    missing = [one for one, input_ in wanted.items() if one not in found or input_ not in (None, _input(found[one]))]
+    if missing and not module.check_mode and not report:
         raise ImageEngineError(f"the engine does not have {', '.join(missing)}; build first, then audit")
-    return found
+    return {reference: image for reference, image in found.items() if reference not in missing}, missing
+
+
+def _input(image: dict[str, t.Any]) -> str | None:
+    """Return what an image's label says that it was made from."""
+    return ((image.get("Config") or {}).get("Labels") or {}).get(INPUT_LABEL)
 
 
 def bill_of_materials(
@@ -412,7 +452,9 @@ def report(facts: ImageFacts, seen: Seen, verdict: Verdict, sbom: Sbom | None) -
 def run(module: AnsibleModule, today: datetime.date) -> dict[str, t.Any]:
     """Look at all images, then judge them."""
     policies = {image["reference"]: read_policy(image["rules"]) for image in module.params["images"]}
-    found = look_up(module)
+    found, missing = look_up(module)
+    if missing and module.params["missing"] == "report":
+        return {"changed": False, "images": [], "missing": missing, "verdict": ""}
     images = [image for image in module.params["images"] if image["reference"] in found]
     references = list(dict.fromkeys(image["reference"] for image in images))
     cache = Cache(module.params["cache_directory"], read_only=module.check_mode)
@@ -435,7 +477,7 @@ def run(module: AnsibleModule, today: datetime.date) -> dict[str, t.Any]:
     written = any(sbom is not None and sbom.written for _known, sbom in sboms.values())
     cache.prune()
     verdict = failure_message(verdicts)
-    result: dict[str, t.Any] = {"changed": written, "images": told, "verdict": verdict}
+    result: dict[str, t.Any] = {"changed": written, "images": told, "missing": missing, "verdict": verdict}
     return {**result, "failed": True, "msg": verdict} if verdict and module.params["strict"] else result
 
 

@@ -83,6 +83,7 @@ class PreparedImage:
         return {
             "service": self.service,
             "reference": self.reference,
+            "input": self.input,
             "lifecycle": self.lifecycle,
             "context": str(self.context),
             "dockerfile": self.dockerfile,

@@ -97,6 +97,24 @@ def test_an_image_that_is_not_there_is_an_error_but_not_in_a_check_run(engine: d
     assert run(_ansible_check_mode=True)["images"] == []
 
 
+def test_missing_images_are_told_before_anything_is_read(engine: dict[str, dict[str, t.Any]]) -> None:
+    result = run(missing="report", needed=["door:1"])
+    assert (result["missing"], result["images"], result.get("failed", False)) == (["door:1"], [], False)
+    engine["door:1"] = BASE_IMAGE
+    result = run(missing="report", needed=["door:1"])
+    assert (result["missing"], [image["reference"] for image in result["images"]]) == ([], [REFERENCE])
+    del engine[REFERENCE]
+    assert run(missing="report", needed=["door:1"])["missing"] == [REFERENCE]
+
+
+def test_an_image_that_was_made_from_something_else_counts_as_missing(engine: dict[str, dict[str, t.Any]]) -> None:
+    assert run({"input": "a" * 64}, missing="report")["missing"] == [REFERENCE]
+    labels = {"org.emorobcare.fleet.input": "a" * 64}
+    engine[REFERENCE] = {**IMAGE, "Config": {"Labels": labels}}
+    assert run({"input": "a" * 64}, missing="report")["missing"] == []
+    assert run({"input": "b" * 64})["msg"] == f"the engine does not have {REFERENCE}; build first, then audit"
+
+
 def test_a_host_without_an_engine_can_be_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_references: list[str]) -> t.NoReturn:
         raise NoEngineError("no engine")

@@ -45,11 +45,47 @@ CHOSEN = [
 ]
 
 
+def template(expression: str, **variables: t.Any) -> t.Any:
+    return Templar(loader=DataLoader(), variables=variables).template(trust_as_template(expression))
+
+
 @pytest.mark.parametrize(("built", "chosen"), CHOSEN)
-@pytest.mark.parametrize(("file", "module"), [("audit.yml", "image_audit"), ("report.yml", "image_report")])
 def test_audit_and_report_are_about_the_engines_own_images(
-    file: str, module: str, built: list[dict[str, str]], chosen: list[dict[str, str]]
+    built: list[dict[str, str]], chosen: list[dict[str, str]]
 ) -> None:
-    expression = read(f"tasks/{file}")[0][f"emorobcare.fleet.{module}"]["images"]
     variables = {"__image_build_images": built, "__image_build_read": {"images": [OWN], "audit": [OWN]}}
-    assert Templar(loader=DataLoader(), variables=variables).template(trust_as_template(expression)) == chosen
+    (audit,) = (task["vars"] for task in read("tasks/make.yml") if task["name"] == "make | Audit the images")
+    assert template(audit["__image_build_to_audit"], **variables) == chosen
+    report = read("tasks/report.yml")[0]["emorobcare.fleet.image_report"]
+    assert template(report["images"], **variables) == chosen
+
+
+@pytest.mark.parametrize(
+    ("audit", "platforms", "report", "first"),
+    [
+        pytest.param(True, [], "", True, id="usually"),
+        pytest.param(False, [], "", False, id="not without an audit"),
+        pytest.param(True, ["linux/arm64"], "", False, id="not for platforms that it does not know of"),
+        pytest.param(True, [], "images.html", False, id="not for a report, which tells how images came to be"),
+    ],
+)
+def test_the_audit_comes_first_where_it_tells_all(audit: bool, platforms: list[str], report: str, first: bool) -> None:
+    settings = {"image_build_audit": audit, "image_build_platforms": platforms, "image_build_report": report}
+    assert template(read("vars/main.yml")["__image_build_audit_first"], **settings) is first
+
+
+DOOR = {"ingress": {"image": "emorobcare.fleet/base-haproxy:1"}}
+
+
+@pytest.mark.parametrize(
+    ("source", "document", "needed"),
+    [
+        pytest.param("debian", DOOR, ["emorobcare.fleet/base-haproxy:1"], id="made here"),
+        pytest.param("registry", DOOR, [], id="pulled"),
+        pytest.param("debian", {}, [], id="no ingress"),
+    ],
+)
+def test_an_ingress_that_is_made_here_must_be_there(source: str, document: t.Any, needed: list[str]) -> None:
+    expression = read("vars/main.yml")["__image_build_ingress"]
+    variables = {"image_build_base_source": source, "__image_build_read": {"release": {"document": document}}}
+    assert template(expression, **variables) == needed
