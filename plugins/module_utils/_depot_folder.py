@@ -1,0 +1,229 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+"""Read a depot in a folder: small files whole, blobs in pieces, never through a link.
+
+Nothing here trusts what it reads, and nothing here writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import stat
+import typing as t
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import (
+    LAYOUT,
+    TIMESTAMP,
+    VOLUME,
+    Volume,
+    blob_name,
+    parse_volume,
+    part_name,
+)
+
+PIECE = 1 << 20  # bytes; larger ones gain nothing, and a pulled stick is noticed between two
+_VOLUME_LIMIT = 16 << 20
+_SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe must not make us wait
+_LINKS = (errno.ELOOP, errno.ENOTDIR, errno.EMLINK)
+
+
+class Source(t.Protocol):
+    """Where a depot is read from: a folder, a web server."""
+
+    @property
+    def shown(self) -> str:
+        """What messages call it."""
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        """Return a small file; None if there is none.
+
+        Raises:
+            DepotError: it has more bytes than `limit`, is no plain file, or cannot be read.
+        """
+
+    def blob_size(self, sha256: str) -> int | None:
+        """Return the bytes of a blob, of all its parts together; None if it is not there."""
+
+    def pieces(self, sha256: str, start: int = 0) -> t.Iterator[bytes]:
+        """Return a blob's bytes from `start` on, in pieces.
+
+        Raises:
+            DepotError: it is not there, or cannot be read to its end.
+        """
+
+
+class Folder:
+    """A depot in a folder of this machine."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    @property
+    def shown(self) -> str:
+        return self.path
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        with self._opened(name) as fd:
+            if fd is None:
+                return None
+            size = os.fstat(fd).st_size
+            if size > limit:
+                raise DepotError(
+                    f"{self.path}/{name} has {size} bytes, and nothing of that name has more than {limit}",
+                    reason="blob_corrupt",
+                )
+            return b"".join(self._rest(fd, name, size))
+
+    def blob_size(self, sha256: str) -> int | None:
+        whole = self._size(blob_name(sha256))
+        if whole is not None:
+            return whole
+        parts: list[int] = []
+        while (size := self._size(part_name(sha256, len(parts)))) is not None:
+            parts.append(size)
+        return sum(parts) if parts else None
+
+    def pieces(self, sha256: str, start: int = 0) -> t.Iterator[bytes]:
+        whole = self._size(blob_name(sha256)) is not None
+        number, found = 0, False
+        while True:
+            name = blob_name(sha256) if whole else part_name(sha256, number)
+            with self._opened(name) as fd:
+                if fd is None:
+                    break
+                found = True
+                size = os.fstat(fd).st_size
+                if start < size:
+                    yield from self._rest(fd, name, size - start, start)
+                start = max(start - size, 0)
+            if whole:
+                return
+            number += 1
+        if not found:
+            raise missing(self.shown, sha256)
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names in a folder of the depot; none if it is not there."""
+        with self._opened(folder, os.O_DIRECTORY) as fd:
+            return [] if fd is None else sorted(os.listdir(fd))
+
+    def _size(self, name: str) -> int | None:
+        with self._opened(name) as fd:
+            return None if fd is None else os.fstat(fd).st_size
+
+    @contextlib.contextmanager
+    def _opened(self, name: str, flags: int = 0) -> t.Iterator[int | None]:
+        """Open a file of the depot, folder by folder, so that no link leads anywhere; None if it is not there."""
+        parts = name.split("/")
+        fds: list[int] = []
+        try:
+            try:
+                # The depot's own folder may be reached by a link: that is for whoever named it.
+                fds.append(os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+                for part in parts[:-1]:
+                    fds.append(os.open(part, os.O_RDONLY | os.O_DIRECTORY | _SAFE, dir_fd=fds[-1]))
+                fds.append(os.open(parts[-1], os.O_RDONLY | flags | _SAFE, dir_fd=fds[-1]))
+            except FileNotFoundError:
+                yield None
+                return
+            except OSError as exc:
+                raise self._unreadable(name, exc) from exc
+            mode = os.fstat(fds[-1]).st_mode
+            if not (stat.S_ISDIR(mode) if flags & os.O_DIRECTORY else stat.S_ISREG(mode)):
+                raise DepotError(f"{self.path}/{name} is no plain file", reason="unsafe_path")
+            yield fds[-1]
+        finally:
+            for fd in reversed(fds):
+                os.close(fd)
+
+    def _rest(self, fd: int, name: str, size: int, start: int = 0) -> t.Iterator[bytes]:
+        """Return so many bytes of a file: what grew meanwhile is not read, and what shrank is an error."""
+        left = size
+        while left:
+            try:
+                piece = os.pread(fd, min(PIECE, left), start + size - left)
+            except OSError as exc:
+                raise self._unreadable(name, exc) from exc
+            if not piece:
+                raise DepotError(f"{self.path}/{name} became shorter while it was read", reason="blob_corrupt")
+            left -= len(piece)
+            yield piece
+
+    def _unreadable(self, name: str, exc: OSError) -> DepotError:
+        if exc.errno in _LINKS:
+            return DepotError(
+                f"{self.path}/{name} is a link, or is below one, and a depot has none: its content could be anywhere. "
+                "Write the depot again",
+                reason="unsafe_path",
+            )
+        return DepotError(
+            f"{self.path}/{name} cannot be read: {exc.strerror}. If the stick was pulled, put it in again; if not, it "
+            "is failing: write the depot to another one",
+            reason="io_error",
+        )
+
+
+def missing(shown: str, sha256: str) -> DepotError:
+    """Return the error for a blob that should be there."""
+    return DepotError(
+        f"{shown} lacks blob {sha256}; it was not copied whole. Write or copy the depot again",
+        reason="blob_missing",
+        blob=sha256,
+    )
+
+
+def check_layout(source: Source) -> Volume:
+    """Refuse what is no depot; return what this medium holds.
+
+    Raises:
+        DepotError: `not_a_depot`, with what is missing.
+    """
+    layout = source.read(LAYOUT, 4096)
+    if layout is None or b'"1.0.0"' not in layout:
+        raise DepotError(
+            f"{source.shown} is no depot: it has no {LAYOUT} of version 1.0.0. Is the stick mounted there?",
+            reason="not_a_depot",
+        )
+    if source.read(TIMESTAMP, 1 << 20) is None:
+        raise DepotError(
+            f"{source.shown} is no whole depot: it has no {TIMESTAMP}, which is written last. Write it again",
+            reason="not_a_depot",
+        )
+    volume = source.read(VOLUME, _VOLUME_LIMIT)
+    return Volume() if volume is None else parse_volume(volume)
+
+
+def read_blob(source: Source, sha256: str, limit: int, size: int | None = None) -> bytes:
+    """Return a small blob, checked.
+
+    Args:
+        size: bytes that it must have.
+
+    Raises:
+        DepotError: it is missing, too large, or has another digest than its name says.
+    """
+    found = source.blob_size(sha256)
+    if found is None:
+        raise missing(source.shown, sha256)
+    if found > limit or size not in (None, found):
+        raise corrupt(source.shown, sha256, f"has {found} bytes instead of {limit if size is None else size}")
+    data = b"".join(source.pieces(sha256))
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise corrupt(source.shown, sha256, "has other content than its name says")
+    return data
+
+
+def corrupt(shown: str, sha256: str, what: str) -> DepotError:
+    """Return the error for a blob that is not what it should be."""
+    return DepotError(
+        f"{shown}: blob {sha256} {what}. The stick is failing, or somebody changed it: write the depot again",
+        reason="blob_corrupt",
+        blob=sha256,
+    )
