@@ -144,6 +144,12 @@ _raw:
         recipe:
           description: The recipe.
           type: dict
+    pulled:
+      description:
+        - References of the images that hosts pull: those of services without a profile that are not built. Variables
+          are as the Compose files write them.
+      type: list
+      elements: str
     models:
       description:
         - Models with C(name), C(version) and C(files).

@@ -16,7 +16,13 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import digest
-from ansible_collections.emorobcare.fleet.plugins.plugin_utils._compose_file import Parts, attribute, last, merged
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._compose_file import (
+    Parts,
+    attribute,
+    items,
+    last,
+    merged,
+)
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_model import (
     Model,
     ModelFile,
@@ -98,6 +104,21 @@ def compose_release(stack: str, documents: t.Sequence[Document], images: t.Seque
         made = {name: {"labels": labels} for name, parts in things.items() if not _is_external(parts)}
         tree |= {section: made} if made else {}
     return _HEAD + "".join(_yaml(tree, 0))
+
+
+def pulled_images(documents: t.Sequence[Document], images: t.Sequence[BuiltImage]) -> list[str]:
+    """Return the references of the images that hosts pull: of services without a profile that we do not build.
+
+    They are as the Compose files write them, variables included.
+    """
+    built = {image.service for image in images}
+    found = set()
+    for name, parts in merged(documents, "services").items():
+        profiles = [item for part in attribute(parts, "profiles") for item in items(part)]
+        image = last(parts, "image")
+        if name not in built and image and not profiles:
+            found.add(str(image))
+    return sorted(found)
 
 
 class _Reset:

@@ -22,6 +22,7 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._release import (
     COMPOSE_RELEASE,
     BuiltImage,
     compose_release,
+    pulled_images,
     release_document,
 )
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._release_files import release_files
@@ -93,6 +94,7 @@ def load_stack(
         "compose_files": list(compose),
         **_stack_result(stack),
         **_image_result(images, doors),
+        "pulled": pulled_images(documents, built),
         "services": document["services"],
         "release": {
             "id": digest(canonical(document)),

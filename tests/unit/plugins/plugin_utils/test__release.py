@@ -19,6 +19,7 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._compose_file imp
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._release import (
     BuiltImage,
     compose_release,
+    pulled_images,
     release_document,
 )
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_model import make_stack
@@ -54,6 +55,29 @@ def test_only_a_build_that_is_there_is_taken_away() -> None:
         "build"
         not in release("services: {api: {build: x}}", "services: {api: {build: !reset null}}")["services"]["api"]
     )
+
+
+@pytest.mark.parametrize(
+    ("texts", "pulled"),
+    [
+        pytest.param(
+            ["services: {api: {image: x}, db: {image: postgres:17}}"], ["postgres:17"], id="not what we build"
+        ),
+        pytest.param(["services: {a: {image: redis:8}, b: {image: redis:8}}"], ["redis:8"], id="each once"),
+        pytest.param(
+            ["services: {db: {image: postgres:17}}", "services: {db: {profiles: [upstream]}}"],
+            [],
+            id="not by a profile",
+        ),
+        pytest.param(
+            ["services: {db: {image: postgres:17}}", "services: {db: {image: postgres:18}}"], ["postgres:18"], id="last"
+        ),
+        pytest.param(["services: {db: {image: 'postgres:${TAG}'}}"], ["postgres:${TAG}"], id="as it is written"),
+    ],
+)
+def test_what_hosts_pull_is_told(texts: list[str], pulled: list[str]) -> None:
+    documents = [parse_compose(f"{number}.yml", text.encode()) for number, text in enumerate(texts)]
+    assert pulled_images(documents, [API]) == pulled
 
 
 THINGS = [
