@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import os
 import re
+import sys
 import typing as t
 import zipfile
 
@@ -24,6 +26,7 @@ _IMPORT = re.compile(rf"^\s*from {re.escape(_PACKAGE)}\.(\w+) import", re.MULTIL
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that an archive can hold
 _FILE = 0o100644 << 16
 _UNIX = 3
+_USUAL_PYTHON = "/usr/bin/python3"
 
 
 class _Loader(t.Protocol):
@@ -58,6 +61,12 @@ def loaded_source(name: str) -> str:
     if source is None:
         raise ImportError(f"the source of {whole} is not there")
     return source
+
+
+def interpreter() -> str:
+    """Return the Python that is to run the program: the one that modules run with, which has what gates need."""
+    same = os.path.exists(_USUAL_PYTHON) and os.path.realpath(_USUAL_PYTHON) == os.path.realpath(sys.executable)
+    return _USUAL_PYTHON if same else sys.executable
 
 
 def pack(sources: t.Mapping[str, str], start: str, interpreter: str) -> bytes:

@@ -105,7 +105,6 @@ reason:
 
 import os
 import stat
-import sys
 import typing as t
 from dataclasses import dataclass
 
@@ -117,7 +116,12 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error im
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import read_file, write_file, writing
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_look import in_use
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import make_dirs, remove, sync_dir
-from ansible_collections.emorobcare.fleet.plugins.module_utils._zipapp import loaded_source, pack, sources_of
+from ansible_collections.emorobcare.fleet.plugins.module_utils._zipapp import (
+    interpreter,
+    loaded_source,
+    pack,
+    sources_of,
+)
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -129,7 +133,6 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 
 _MODE = 0o755
 _SYSTEMD = "/run/systemd/system"  # there where systemd is process 1; see sd_booted(3)
-_USUAL_PYTHON = "/usr/bin/python3"
 
 
 @dataclass(frozen=True)
@@ -164,12 +167,6 @@ def make_program(root: str, secrets_root: str) -> Program:
         f"raise SystemExit(main(sys.argv[1:], {root!r}, {secrets_root!r}))\n"
     )
     return Program(pack(sources_of(name, loaded_source), start, interpreter()))
-
-
-def interpreter() -> str:
-    """Return the Python that is to run the program: the one that modules run with, which has what gates need."""
-    same = os.path.exists(_USUAL_PYTHON) and os.path.realpath(_USUAL_PYTHON) == os.path.realpath(sys.executable)
-    return _USUAL_PYTHON if same else sys.executable
 
 
 def carry_out(path: str, wanted: Program) -> None:

@@ -1,0 +1,81 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+"""The command line on hosts: `fleet-depot apply|verify|serve`; `fleet-apply` is the first of them."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import time
+import typing as t
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils import _depot_apply, _depot_serve
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Source, check_layout
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import Manifest
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import TrustPlaces
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_trust import open_depot, read_release
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_verify import verify
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_web import open_source
+from ansible_collections.emorobcare.fleet.plugins.module_utils._size import human
+
+_USAGE = """usage: fleet-depot apply DEPOT    bring this host to the newest release of a depot
+       fleet-depot verify DEPOT   check all of a depot, and change nothing
+       fleet-depot serve DEPOT    serve a depot's images and models to others
+Each has --help."""
+
+
+def main(arguments: t.Sequence[str], root: str, secrets_root: str) -> int:
+    """Run the command; the folders are those that it was made for. Exit codes: 0 done, 1 refused or failed, 2 usage."""
+    word, rest = (arguments[0], arguments[1:]) if arguments else ("", ())
+    if word == "apply":
+        return _depot_apply.main(rest, root, secrets_root)
+    if word == "verify":
+        return _verify(rest)
+    if word == "serve":
+        return _depot_serve.main(rest, trusted_releases, open_source)
+    print(_USAGE, file=sys.stdout if word in ("-h", "--help") else sys.stderr)
+    return 0 if word in ("-h", "--help") else 2
+
+
+def trusted_releases(source: Source, places: TrustPlaces = TrustPlaces()) -> list[Manifest]:
+    """Return the releases of a depot that this host trusts.
+
+    Raises:
+        DepotError: it trusts none of it.
+    """
+    trusted = open_depot(source, places, time.time)
+    found = trusted.releases().items()
+    return [read_release(source, trusted, stack, counter) for stack, counters in found for counter in counters]
+
+
+def _verify(arguments: t.Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="fleet-depot verify", description="Check the signatures of a depot, and the digest of all that it holds."
+    )
+    parser.add_argument("depot", help="the depot: a folder such as /media/usb, or a URL")
+    parser.add_argument("--strict", action="store_true", help="files that nothing names are wrong, too")
+    parser.add_argument("--ca", help="PEM file of authorities, for a depot behind https")
+    options = parser.parse_args(arguments)
+    depot = options.depot if "://" in options.depot else os.path.abspath(options.depot)
+    try:
+        with contextlib.closing(open_source(depot, options.ca)) as source:
+            manifests = trusted_releases(source)
+            verified = verify(source, manifests, check_layout(source), strict=options.strict)
+        for file in verified.extra:
+            print(f"{file}: nothing names it")
+        verified.check()
+    except DepotError as exc:
+        print(f"REFUSED ({exc.reason}): {exc}", file=sys.stderr)
+        return 1
+    elsewhere = f", {verified.elsewhere} more on other volumes" if verified.elsewhere else ""
+    print(
+        f"{depot}: {len(manifests)} releases, {verified.blobs} blobs, {human(verified.bytes_read)}: all as signed"
+        f"{elsewhere}"
+    )
+    return 0

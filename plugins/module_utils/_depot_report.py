@@ -1,0 +1,102 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+"""Tell what became of a release: on the host, and on the depot where that can be written."""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from dataclasses import dataclass, replace
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_bring import Order, held_by_engine
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Folder
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import RECEIPTS, is_sha256
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_receipt import (
+    Receipt,
+    read_receipts,
+    sign,
+    write_receipt,
+)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import Manifest
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import read_enrolment
+from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Docker
+from ansible_collections.emorobcare.fleet.plugins.module_utils._store_content import Store
+
+HOST_KEY = "host_ed25519"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of a release: committed or failed, the gate's rows, and the reason of a failure."""
+
+    manifest: Manifest
+    state: str
+    gate: t.Sequence[t.Any] = ()
+    reason: str = ""
+
+    @property
+    def entry(self) -> dict[str, t.Any]:
+        entry = {
+            "id": self.manifest.release,
+            "counter": self.manifest.counter,
+            "state": self.state,
+            "gate": list(self.gate),
+        }
+        return {**entry, "reason": self.reason} if self.reason else entry
+
+
+@dataclass(frozen=True)
+class Written:
+    """The receipt's path below a folder of receipts, and why it could not be written elsewhere too.
+
+    `new`: it says something that the one before it did not.
+    """
+
+    path: str
+    receipt: Receipt
+    new: bool
+    complaints: tuple[str, ...] = ()
+
+
+def report(order: Order, told: Report, docker: Docker | None, time: int) -> Written:
+    """Write a receipt to the host, and to the depot if it is a folder that can be written.
+
+    Args:
+        time: seconds since 1970.
+
+    Raises:
+        DepotError: the host is not enrolled, has no key, or its own disk refuses.
+    """
+    places = order.places
+    host = read_enrolment(places).host
+    before = read_receipts(Folder(order.root))
+    releases = dict(before[-1].receipt.releases) if before else {}
+    releases[told.manifest.stack] = told.entry
+    receipt = Receipt(host, time, releases, held(order.root, told.manifest, docker))
+    signed = sign(receipt, os.path.join(places.state, HOST_KEY))
+    try:
+        path = write_receipt(os.path.join(order.root, RECEIPTS), signed)
+    except OSError as exc:
+        raise DepotError(f"{exc.filename or order.root}: {exc.strerror}", reason="io_error") from exc
+    complaints = []
+    if "://" not in order.depot:
+        try:
+            path = write_receipt(os.path.join(order.depot, RECEIPTS), signed)
+        except OSError as exc:
+            complaints.append(
+                f"the receipt is on this host alone ({order.root}/{RECEIPTS}/{path}): {exc.filename or order.depot}: "
+                f"{exc.strerror}"
+            )
+    new = not before or before[-1].receipt != replace(receipt, time=before[-1].receipt.time)
+    return Written(path, receipt, new, tuple(complaints))
+
+
+def held(root: str, manifest: Manifest, docker: Docker | None) -> frozenset[str]:
+    """Return what the host holds, by SHA-256: verified content of its store, and layers and images of its engine."""
+    store = Store(root)
+    stored = {name for name in os.listdir(store.blobs) if is_sha256(name)} if os.path.isdir(store.blobs) else set()
+    return frozenset(stored | (held_by_engine(docker, manifest) if docker else frozenset()))

@@ -1,0 +1,196 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: depot_receipt_info
+short_description: Read what hosts reported on a depot
+version_added: 0.1.0
+description:
+  - Reads the receipts that hosts wrote to a depot, and believes those that are signed by the keys that are given.
+  - Says which blobs every host holds, for a depot that leaves them out.
+author:
+  - The emorobcare.fleet contributors (@emorobcare)
+extends_documentation_fragment:
+  - emorobcare.fleet._attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+requirements:
+  - C(ssh-keygen).
+options:
+  depot:
+    description:
+      - The depot, or another folder with receipts in C(receipts/<host>/<n>.json).
+    type: path
+    required: true
+  keys:
+    description:
+      - Public keys of hosts by their name, as M(emorobcare.fleet.depot_tool) returned them. Receipts of other hosts are
+        not believed.
+    type: dict
+    default: {}
+  hosts:
+    description:
+      - Hosts that RV(held) is about. Each must have a receipt that is believed.
+    type: list
+    elements: str
+    default: []
+  dest:
+    description:
+      - Folder to keep the receipts in that are believed, in the same form. Without it they are only read.
+    type: path
+"""
+
+EXAMPLES = r"""
+- name: See what the robots said
+  emorobcare.fleet.depot_receipt_info:
+    depot: /media/usb
+    keys: "{{ fleet_host_keys }}"
+  register: told
+"""
+
+RETURN = r"""
+receipts:
+  description: The newest receipt of each host that is believed.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    host:
+      description: The host.
+      type: str
+    time:
+      description: When it was written, in seconds since 1970, by the host's clock.
+      type: int
+    releases:
+      description: By stack C(id), C(counter), C(state), C(gate) and, of a failure, C(reason).
+      type: dict
+    digests:
+      description: How many blobs the host holds.
+      type: int
+refused:
+  description: Receipts that are not believed, and why.
+  type: list
+  elements: dict
+  returned: success
+  contains:
+    path:
+      description: The file.
+      type: str
+    why:
+      description: In words.
+      type: str
+held:
+  description: SHA-256 of what every host of O(hosts) holds.
+  type: list
+  elements: str
+  returned: success
+reason:
+  description: Why they could not be read.
+  type: str
+  returned: failure
+"""
+
+import os
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Folder
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import RECEIPTS
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_receipt import (
+    Signed,
+    held_by_all,
+    is_genuine,
+    read_receipts,
+    write_receipt,
+)
+
+ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
+    "depot": {"type": "path", "required": True},
+    "keys": {"type": "dict", "default": {}, "no_log": False},  # public ones
+    "hosts": {"type": "list", "elements": "str", "default": []},
+    "dest": {"type": "path"},
+}
+
+
+def sort_out(receipts: t.Sequence[Signed], keys: t.Mapping[str, str]) -> tuple[list[Signed], list[dict[str, str]]]:
+    """Return the receipts that are believed, and why the others are not."""
+    believed, refused = [], []
+    for signed in receipts:
+        key = keys.get(signed.receipt.host)
+        if key is None:
+            refused.append({"path": signed.path, "why": f"no key of host {signed.receipt.host!r} is known"})
+        elif not is_genuine(signed, key):
+            refused.append({"path": signed.path, "why": f"it is not signed by the key of {signed.receipt.host!r}"})
+        else:
+            believed.append(signed)
+    return believed, refused
+
+
+def newest(receipts: t.Iterable[Signed]) -> list[Signed]:
+    """Return the newest receipt of each host, by the host's name."""
+    found: dict[str, Signed] = {}
+    for signed in receipts:
+        known = found.get(signed.receipt.host)
+        if known is None or signed.receipt.time >= known.receipt.time:
+            found[signed.receipt.host] = signed
+    return [found[host] for host in sorted(found)]
+
+
+def keep(dest: str, receipts: t.Sequence[Signed], check_mode: bool) -> bool:
+    """Keep those that are not there yet; return whether there were any.
+
+    Raises:
+        DepotError: the folder cannot be written (`io_error`).
+    """
+    known = {signed.encode() for signed in read_receipts(Folder(dest))}
+    new = [signed for signed in receipts if signed.encode() not in known]
+    try:
+        for signed in [] if check_mode else new:
+            write_receipt(os.path.join(dest, RECEIPTS), signed)
+    except OSError as exc:
+        raise DepotError(f"{exc.filename or dest}: {exc.strerror}", reason="io_error") from exc
+    return bool(new)
+
+
+def run(module: AnsibleModule) -> dict[str, t.Any]:
+    params = module.params
+    believed, refused = sort_out(read_receipts(Folder(params["depot"])), params["keys"])
+    changed = bool(params["dest"]) and keep(params["dest"], believed, module.check_mode)
+    return {
+        "changed": changed,
+        "receipts": [
+            {
+                "host": one.receipt.host,
+                "time": one.receipt.time,
+                "releases": {stack: dict(entry) for stack, entry in one.receipt.releases.items()},
+                "digests": len(one.receipt.digests),
+            }
+            for one in newest(believed)
+        ],
+        "refused": refused,
+        "held": sorted(held_by_all((one.receipt for one in believed), params["hosts"])),
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    try:
+        result = run(module)
+    except DepotError as exc:
+        module.fail_json(msg=str(exc), reason=exc.reason, **exc.details)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

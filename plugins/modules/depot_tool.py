@@ -1,0 +1,337 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: depot_tool
+short_description: Enrol a host, and put the commands on it that verify and apply depots
+version_added: 0.1.0
+description:
+  - Writes C(fleet-depot) and C(fleet-apply), made of this collection's own code and of the libraries that the controller
+    has, and the fleet's root of trust. From then on the host needs nothing but a depot.
+  - This is what makes a host trust depots. So it comes from the controller, which is trusted, and never from a depot.
+  - Makes the host's own key, which signs its receipts.
+author:
+  - The emorobcare.fleet contributors (@emorobcare)
+extends_documentation_fragment:
+  - emorobcare.fleet._attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details:
+      - Tells digests of files, and what the host is enrolled as.
+  idempotent:
+    support: full
+requirements:
+  - On the host Python 3.10 or later and C(ssh-keygen).
+  - On the controller the Python package C(tuf).
+options:
+  root_metadata:
+    description:
+      - Path on the controller of the fleet's newest root metadata, which C(playbooks/keys.yml) makes.
+    type: path
+    required: true
+  fleet:
+    description:
+      - Name of the fleet. Releases of other fleets are refused.
+    type: str
+    required: true
+  host:
+    description:
+      - What the host is called in receipts.
+    type: str
+    required: true
+  hardware:
+    description:
+      - Kinds of hardware that the host is, such as V(pi5). A release that names any is taken if it names one of these.
+    type: list
+    elements: str
+    default: []
+  forget:
+    description:
+      - Whether to forget what the host has accepted. Only where the fleet began anew with other keys, or where the
+        host's state was lost; until the next depot, older ones would be accepted.
+    type: bool
+    default: false
+  now:
+    description:
+      - The time on the controller, in seconds since 1970. It is filled in on the controller; the host's clock is never
+        before it from then on.
+    type: int
+  libraries:
+    description:
+      - Path on the host of the archive of libraries. It is filled in on the controller.
+    type: path
+  libraries_sha256:
+    description:
+      - Its digest. It is filled in on the controller.
+    type: str
+  metadata:
+    description:
+      - The root metadata in base64. It is filled in on the controller.
+    type: str
+  folder:
+    description:
+      - Where the program and its libraries go.
+    type: path
+    default: /usr/local/lib/fleet
+  commands:
+    description:
+      - Where the commands go.
+    type: path
+    default: /usr/local/bin
+  root:
+    description:
+      - Folder of the host store, for the commands.
+    type: path
+    default: /var/lib/fleet
+  secrets_root:
+    description:
+      - Folder of secrets on the host, for the commands.
+    type: path
+    default: /etc/fleet/secrets
+  trust_anchor:
+    description:
+      - Folder on the host with what it was enrolled with.
+    type: path
+    default: /etc/fleet/trust
+  trust_state:
+    description:
+      - Folder on the host with what it has accepted.
+    type: path
+    default: /var/lib/fleet/trust
+seealso:
+  - module: emorobcare.fleet.depot_sync
+"""
+
+EXAMPLES = r"""
+- name: Enrol the host
+  emorobcare.fleet.depot_tool:
+    root_metadata: "{{ inventory_dir }}/keys/root.json"
+    fleet: robots
+    host: "{{ inventory_hostname }}"
+"""
+
+RETURN = r"""
+public_key:
+  description: The host's own public key; empty in check mode before there is one.
+  type: str
+  returned: success
+program:
+  description: The program.
+  type: str
+  returned: success
+needs_libraries:
+  description: Whether the host lacks the archive of libraries.
+  type: bool
+  returned: success
+reason:
+  description: Why the host could not be enrolled.
+  type: str
+  returned: failure
+"""
+
+import base64
+import binascii
+import os
+import stat
+import typing as t
+from dataclasses import dataclass
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils import _depot_command
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_library import LIBRARY
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_receipt import make_key
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_report import HOST_KEY
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import (
+    Enrolment,
+    TrustPlaces,
+    enrol,
+    read_enrolment,
+    read_root,
+)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import digest
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import read_file, write_file, writing
+from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import make_dirs
+from ansible_collections.emorobcare.fleet.plugins.module_utils._zipapp import (
+    interpreter,
+    loaded_source,
+    pack,
+    sources_of,
+)
+
+ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
+    "root_metadata": {"type": "path", "required": True},
+    "fleet": {"type": "str", "required": True},
+    "host": {"type": "str", "required": True},
+    "hardware": {"type": "list", "elements": "str", "default": []},
+    "forget": {"type": "bool", "default": False},
+    "now": {"type": "int"},
+    "libraries": {"type": "path"},
+    "libraries_sha256": {"type": "str"},
+    "metadata": {"type": "str"},
+    "folder": {"type": "path", "default": "/usr/local/lib/fleet"},
+    "commands": {"type": "path", "default": "/usr/local/bin"},
+    "root": {"type": "path", "default": "/var/lib/fleet"},
+    "secrets_root": {"type": "path", "default": "/etc/fleet/secrets", "no_log": False},
+    "trust_anchor": {"type": "path", "default": "/etc/fleet/trust"},
+    "trust_state": {"type": "path", "default": "/var/lib/fleet/trust"},
+}
+
+PROGRAM = "fleet-depot.pyz"
+_LIBRARIES = os.path.basename(LIBRARY)
+_OLDEST_PYTHON = (3, 10)
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as it is to be."""
+
+    path: str
+    content: bytes
+    mode: int
+
+    def is_there(self) -> bool:
+        found = read_file(self.path)
+        return found == self.content and stat.S_IMODE(os.stat(self.path).st_mode) == self.mode
+
+
+def make_program(root: str, secrets_root: str) -> bytes:
+    """Return the program for these folders, packed from what Ansible sent with this module (see recover_tool)."""
+    name = _depot_command.__name__.rpartition(".")[2]
+    start = (
+        f"import sys\n\nfrom {_depot_command.__name__} import main\n\n"
+        f"raise SystemExit(main(sys.argv[1:], {root!r}, {secrets_root!r}))\n"
+    )
+    return pack(sources_of(name, loaded_source), start, interpreter())
+
+
+def wanted_files(params: t.Mapping[str, t.Any]) -> list[File]:
+    """Return the program and the commands that call it."""
+    program = os.path.join(params["folder"], PROGRAM)
+    files = [File(program, make_program(params["root"], params["secrets_root"]), 0o755)]
+    for name, words in (("fleet-depot", ""), ("fleet-apply", "apply ")):
+        script = f'#!/bin/sh\nexec {program} {words}"$@"\n'.encode()
+        files.append(File(os.path.join(params["commands"], name), script, 0o755))
+    return files
+
+
+def needs_libraries(params: t.Mapping[str, t.Any]) -> bool:
+    found = read_file(os.path.join(params["folder"], _LIBRARIES))
+    return found is None or digest(found) != params["libraries_sha256"]
+
+
+def take_libraries(params: t.Mapping[str, t.Any]) -> None:
+    """Put the archive that came with this run in its place.
+
+    Raises:
+        DepotError: it is not what the controller sent.
+    """
+    content = read_file(params["libraries"] or "")
+    if content is None or digest(content) != params["libraries_sha256"]:
+        raise DepotError("the archive of libraries did not arrive as it was sent; run again", reason="library_missing")
+    write_file(os.path.join(params["folder"], _LIBRARIES), content, 0o644)
+
+
+def read_metadata(params: t.Mapping[str, t.Any]) -> bytes:
+    """Return the root metadata.
+
+    Raises:
+        DepotError: it did not come from the controller.
+    """
+    try:
+        return base64.b64decode(params["metadata"] or "", validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise DepotError(f"metadata is not base64: {exc}", reason="invalid") from exc
+
+
+def enrolled(places: TrustPlaces) -> Enrolment | None:
+    """Return what the host is enrolled as; None if it is not, or if that cannot be read."""
+    try:
+        return read_enrolment(places)
+    except DepotError:
+        return None
+
+
+def wanted_enrolment(params: t.Mapping[str, t.Any], before: Enrolment | None) -> Enrolment:
+    """Return what the host is to be enrolled as; when it was first enrolled as that stays."""
+    hardware = tuple(sorted(set(params["hardware"])))
+    wanted = Enrolment(params["fleet"], hardware, params["host"], params["now"] or 0)
+    same = before and (before.fleet, before.hardware, before.host) == (wanted.fleet, wanted.hardware, wanted.host)
+    return before if before and same and not params["forget"] else wanted
+
+
+def must_enrol(places: TrustPlaces, before: Enrolment | None, wanted: Enrolment, metadata: bytes) -> bool:
+    if before != wanted or not os.path.exists(places.accepted):
+        return True
+    try:
+        return read_root(places) != metadata
+    except DepotError:
+        return True
+
+
+def shown(enrolment: Enrolment | None) -> dict[str, t.Any]:
+    if enrolment is None:
+        return {"enrolled": False}
+    return {"fleet": enrolment.fleet, "host": enrolment.host, "hardware": list(enrolment.hardware)}
+
+
+def run(module: AnsibleModule) -> dict[str, t.Any]:
+    """Look, tell, carry out."""
+    params = module.params
+    places = TrustPlaces(params["trust_anchor"], params["trust_state"])
+    metadata, before = read_metadata(params), enrolled(places)
+    enrolment = wanted_enrolment(params, before)
+    lacking = [file for file in wanted_files(params) if not file.is_there()]
+    libraries, enrolling = needs_libraries(params), must_enrol(places, before, enrolment, metadata)
+    key = os.path.join(places.state, HOST_KEY)
+    changed = bool(lacking or libraries or enrolling or params["forget"] or not os.path.exists(key))
+    if not module.check_mode and not (libraries and not params["libraries"]):
+        with writing("the commands"):
+            for folder in (params["folder"], params["commands"]):
+                make_dirs(folder)
+            if libraries:
+                take_libraries(params)
+            for file in lacking:
+                write_file(file.path, file.content, file.mode)
+        if enrolling or params["forget"]:
+            lost = before is not None and not os.path.exists(places.accepted)
+            if lost and not params["forget"]:
+                raise DepotError(
+                    f"{places.accepted} is gone, so it is not known what this host has accepted. If you know that no "
+                    "older depot will be given to it, enrol it again with depot_forget=true",
+                    reason="state_lost",
+                )
+            enrol(places, metadata, enrolment, forget=params["forget"])
+        make_key(key, params["host"])
+    return {
+        "changed": changed,
+        "program": os.path.join(params["folder"], PROGRAM),
+        "needs_libraries": libraries,
+        "public_key": (read_file(f"{key}.pub") or b"").decode("ascii").strip(),
+        "diff": {
+            "before": {**shown(before), "files": []},
+            "after": {**shown(enrolment), "files": [f"{file.path} {digest(file.content)}" for file in lacking]},
+        },
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    try:
+        result = run(module)
+    except (DepotError, ReleaseError) as exc:
+        module.fail_json(msg=str(exc), reason=exc.reason, **exc.details)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
