@@ -19,12 +19,28 @@ import typing as t
 from ansible import constants as C
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.modules.depot_tool import ARGUMENT_SPEC
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_keys import read_roots
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._libraries import LibrariesError, pack_libraries
 
 MODULE = "emorobcare.fleet.depot_tool"
 
 Result = dict[str, t.Any]
+
+
+def newest_root(folder: pathlib.Path) -> bytes:
+    """Return the newest root metadata of a folder.
+
+    Raises:
+        DepotError: there is none (`key_missing`).
+    """
+    roots = read_roots(folder)
+    if not roots:
+        raise DepotError(
+            f"{folder} has no root metadata (1.root.json); playbooks/keys.yml makes it", reason="key_missing"
+        )
+    return roots[max(roots)]
 
 
 class ActionModule(ActionBase):
@@ -37,11 +53,10 @@ class ActionModule(ActionBase):
         _validated, args = self.validate_argument_spec(argument_spec=ARGUMENT_SPEC)
         variables = task_vars or {}
         try:
-            metadata = pathlib.Path(self._loader.path_dwim(args["root_metadata"])).read_bytes()
+            metadata = newest_root(pathlib.Path(args["keys"]).expanduser().absolute())
             libraries = pack_libraries()
-        except OSError as exc:
-            words = f"root_metadata: {exc.filename} cannot be read: {exc.strerror}; playbooks/keys.yml makes it"
-            return {**result, "failed": True, "msg": words, "reason": "key_missing"}
+        except DepotError as exc:
+            return {**result, "failed": True, "msg": str(exc), "reason": exc.reason, **exc.details}
         except LibrariesError as exc:
             return {**result, "failed": True, "msg": str(exc), "reason": "library_missing"}
         args = {

@@ -15,7 +15,7 @@ import json
 import os
 import platform
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import BlobSource, check_layout
@@ -59,7 +59,7 @@ class Order:
     stack: str | None = None
     counter: int | None = None
     images: bool = True
-    places: TrustPlaces = TrustPlaces()
+    places: TrustPlaces = field(default_factory=TrustPlaces)
     ca_path: str | None = None
     lock_timeout: float = 3600.0
     check_mode: bool = False

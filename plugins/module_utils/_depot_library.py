@@ -14,7 +14,7 @@ import sys
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 
-LIBRARY = "/usr/local/lib/fleet/fleet-depot.pyz"
+LIBRARY = "/usr/local/lib/fleet/fleet-libraries.zip"
 """What pack_libraries() made: tuf, securesystemslib, and urllib3, which tuf imports although we never use it."""
 
 _OLDEST = 7  # with it the trusted root must be passed

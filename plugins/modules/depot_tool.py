@@ -10,8 +10,8 @@ module: depot_tool
 short_description: Enrol a host, and put the commands on it that verify and apply depots
 version_added: 0.1.0
 description:
-  - Writes C(fleet-depot) and C(fleet-apply), made of this collection's own code and of the libraries that the controller
-    has, and the fleet's root of trust. From then on the host needs nothing but a depot.
+  - Writes C(fleet-depot) and C(fleet-apply), made of this collection's own code and of the libraries that the
+    controller has, and the fleet's root of trust. From then on the host needs nothing but a depot.
   - This is what makes a host trust depots. So it comes from the controller, which is trusted, and never from a depot.
   - Makes the host's own key, which signs its receipts.
 author:
@@ -31,9 +31,10 @@ requirements:
   - On the host Python 3.10 or later and C(ssh-keygen).
   - On the controller the Python package C(tuf).
 options:
-  root_metadata:
+  keys:
     description:
-      - Path on the controller of the fleet's newest root metadata, which C(playbooks/keys.yml) makes.
+      - Folder of the fleet's keys on the controller, which M(emorobcare.fleet.depot_key) made. Only the root metadata in
+        it (C(<n>.root.json)) is read.
     type: path
     required: true
   fleet:
@@ -112,7 +113,7 @@ seealso:
 EXAMPLES = r"""
 - name: Enrol the host
   emorobcare.fleet.depot_tool:
-    root_metadata: "{{ inventory_dir }}/keys/root.json"
+    keys: ~/fleet-keys
     fleet: robots
     host: "{{ inventory_hostname }}"
 """
@@ -169,7 +170,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._zipapp import (
 )
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
-    "root_metadata": {"type": "path", "required": True},
+    "keys": {"type": "path", "required": True, "no_log": False},  # the place of a folder
     "fleet": {"type": "str", "required": True},
     "host": {"type": "str", "required": True},
     "hardware": {"type": "list", "elements": "str", "default": []},

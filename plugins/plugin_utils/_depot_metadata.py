@@ -183,7 +183,7 @@ def publish(
         raise DepotError("a refresh only renews metadata: it takes no targets", reason="invalid")
     expiry = expiry or Expiry()
     _check_same_fleet(current, roots)
-    found = _read_current(current, roots, resign)
+    found = read_current(current, roots, resign)
     root = read_root(roots[max(roots)])
     written = {name: data for name, data in _root_files(roots).items() if name not in current}
     new = _next_targets(found, targets, drop, expiry, now)
@@ -275,7 +275,7 @@ def _check_same_fleet(current: t.Mapping[str, bytes], roots: t.Mapping[int, byte
             )
 
 
-def _read_current(current: t.Mapping[str, bytes], roots: t.Mapping[int, bytes], resign: bool) -> Current:
+def read_current(current: t.Mapping[str, bytes], roots: t.Mapping[int, bytes], resign: bool) -> Current:
     """Read a depot's metadata, from the timestamp down. Each must be signed by keys of the fleet, be they replaced."""
     if TIMESTAMP_NAME not in current:
         return Current()

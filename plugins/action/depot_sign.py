@@ -1,0 +1,121 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""emorobcare.fleet.depot_sign: signs on the controller, where the keys are.
+
+The documentation is in plugins/modules/depot_sign.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import pathlib
+import time
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import target_name
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_library import need_tuf
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import parse_manifest
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import digest
+from ansible_collections.emorobcare.fleet.plugins.modules.depot_sign import ARGUMENT_SPEC
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_keys import key_names, open_signers, read_roots
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_metadata import Expiry, publish
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_published import (
+    Published,
+    read_published,
+    write_published,
+)
+
+Result = dict[str, t.Any]
+
+_EXPIRING = ("targets", "snapshot", "timestamp")
+
+
+class ActionModule(ActionBase):
+    _requires_connection = False
+    _supports_check_mode = True
+    _supports_async = False
+    _supports_diff = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> Result:
+        result = super().run(task_vars=task_vars)
+        _validated, args = self.validate_argument_spec(argument_spec=ARGUMENT_SPEC)
+        folder = pathlib.Path(args["keys"]).expanduser().absolute()
+        try:
+            need_tuf()
+            return {**result, **self._sign(folder, args, time.time())}
+        except DepotError as exc:
+            return {**result, "failed": True, "msg": str(exc), "reason": exc.reason, **exc.details}
+
+    def _sign(self, folder: pathlib.Path, args: Result, now: float) -> Result:
+        roots = read_roots(folder)
+        known = read_published(folder, roots)
+        if args["state"] == "known":
+            return {"changed": False, **told(known)}
+        manifest = read_manifest(args["manifest"])
+        expiry, targets, drop = read_expiry(args["expiry_days"]), {}, []
+        if manifest is not None:
+            wanted = parse_manifest(manifest)
+            targets[target_name(wanted.stack, wanted.counter)] = (digest(manifest), len(manifest))
+            drop = (
+                known.superseded(wanted.stack, max(args["keep"], 1) - 1) if not targets.keys() & known.targets else []
+            )
+        names = [name for name in key_names(folder) if name.partition("-")[0] in _EXPIRING]
+        signers = open_signers(folder, names, {str(key): str(value) for key, value in args["passphrases"].items()})
+        refresh = args["refresh"] and manifest is None
+        new = publish(known.metadata, roots, targets, drop, signers, now, expiry, refresh=refresh, resign=True)
+        if new and not self._task.check_mode:
+            write_published(folder, new, manifest)
+            known = read_published(folder, roots)
+        return {"changed": bool(new), **told(known)}
+
+
+def read_manifest(text: str | None) -> bytes | None:
+    """Return the release manifest.
+
+    Raises:
+        DepotError: it is no base64 (`invalid`).
+    """
+    try:
+        return None if text is None else base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise DepotError(f"manifest is not base64: {exc}; pass what depot_write returned", reason="invalid") from exc
+
+
+def read_expiry(days: Result) -> Expiry:
+    """Return for how long metadata is good.
+
+    Raises:
+        DepotError: a role is none that expires, or a number is none of days (`invalid`).
+    """
+    for role, number in days.items():
+        if role not in _EXPIRING or not str(number).isdigit() or int(number) < 1:
+            raise DepotError(
+                f"expiry_days: {role}: {number!r} is not allowed; {', '.join(_EXPIRING)} take 1 day or more",
+                reason="invalid",
+            )
+    return Expiry(**{role: int(number) for role, number in days.items()})
+
+
+def told(known: Published) -> Result:
+    """Return what was published, for depot_write: metadata in the order in which it must be written."""
+    return {
+        "metadata": {name: _text(known.metadata[name]) for name in sorted(known.metadata, key=_order)},
+        "targets": {path: list(file) for path, file in known.targets.items()},
+        "manifests": {stack: _text(data) for stack, data in known.manifests.items()},
+    }
+
+
+def _order(name: str) -> tuple[int, str]:
+    roles = ("root", "targets", "snapshot", "timestamp")
+    role = name.removesuffix(".json").rpartition(".")[2]
+    return roles.index(role) if role in roles else len(roles), name.zfill(32)
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
