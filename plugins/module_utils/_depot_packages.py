@@ -42,7 +42,8 @@ _EVERYWHERE = (
 _PACKAGES = {"bookworm": _EVERYWHERE, "trixie": (*_EVERYWHERE, "docker-cli")}
 
 # A package, and a version that is at most a pattern: what apt-get install takes and what is no option of it.
-_REQUEST = re.compile(r"[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+:~*-]+)?")
+# A `-` at its end would tell apt-get to remove it.
+_REQUEST = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+.](=[A-Za-z0-9.+:~*-]+)?")
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _VERSION = re.compile(r"([0-9]+:)?[A-Za-z0-9.+~-]+")
 
@@ -224,6 +225,6 @@ def parse_date(header: bytes) -> int:
         DepotError: it is no package (`blob_corrupt`).
     """
     time = header[24:36].strip()
-    if not header.startswith(b"!<arch>\ndebian-binary") or not time.isdigit():
+    if len(header) < 68 or not header.startswith(b"!<arch>\ndebian-binary") or not time.isdigit():
         raise DepotError("it does not begin as a Debian package does", reason="blob_corrupt")
     return int(time)

@@ -164,10 +164,7 @@ def repack(archive: str, target: str) -> None:
         DepotError: it is no archive (`invalid`).
     """
     try:
-        with (
-            tarfile.open(archive, "r:*") as old,
-            tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as new,
-        ):
+        with tarfile.open(archive, "r:*") as old, tarfile.open(target, "w", format=tarfile.GNU_FORMAT) as new:
             for member in sorted(old.getmembers(), key=lambda one: one.name):
                 member.mtime = SOURCE_DATE_EPOCH
                 member.uid = member.gid = 0

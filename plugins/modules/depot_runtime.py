@@ -140,8 +140,8 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 _PATIENCE = 600.0  # seconds that another run may take
 
 
-def carry_out(params: dict[str, t.Any], runtime: Runtime, version: str, run: Runner) -> None:
-    """Make the environment if it is not there, turn to it, and remove what is not kept."""
+def carry_out(params: dict[str, t.Any], runtime: Runtime, version: str, stale: list[str], run: Runner) -> None:
+    """Make the environment if it is not there, turn to it, and remove those that are not kept."""
     dest, name = params["dest"], runtime.id(version)
     make_dirs(dest)
     with locked(os.path.join(dest, ".lock"), _PATIENCE):
@@ -149,8 +149,8 @@ def carry_out(params: dict[str, t.Any], runtime: Runtime, version: str, run: Run
             make(params["source"], dest, runtime, params["python"], version, run)
         if current_id(dest) != name:
             turn_to(dest, name)
-        for stale in stale_ids(dest, name, params["keep"]):
-            remove(os.path.join(dest, stale))
+        for one in stale:
+            remove(os.path.join(dest, one))
 
 
 def run(module: AnsibleModule) -> dict[str, t.Any]:
@@ -170,7 +170,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     check_room(dest, needed)
     changed = made or before != name or bool(stale)
     if changed and not module.check_mode:
-        carry_out(params, runtime, version, execute)
+        carry_out(params, runtime, version, stale, execute)
     link = os.path.join(dest, CURRENT)
     return {
         "changed": changed,

@@ -253,6 +253,8 @@ def gather(module: AnsibleModule, dest: str, pins: tuple[Pin, ...], others: dict
     stale |= {name for name, content in small.items() if found.get(name) != _digest(content)}
     if not module.check_mode:
         make_dirs(dest)
+        for name in removed:  # first: a wheel that was changed is among them, and is fetched again by the same name
+            remove(os.path.join(dest, name))
         if not wheels.complete:
             fetch(dest, wheels, by_module(module.run_command))
         for name in sorted(stale):
@@ -260,8 +262,6 @@ def gather(module: AnsibleModule, dest: str, pins: tuple[Pin, ...], others: dict
                 put(others[name], os.path.join(dest, name))
             else:
                 write_whole(os.path.join(dest, name), small[name])
-        for name in removed:
-            remove(os.path.join(dest, name))
         sync_file_system(dest)
     fetched = {f"{pin.name} {pin.version}" for missing in wheels.missing.values() for pin in missing}
     return {
