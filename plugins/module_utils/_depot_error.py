@@ -37,6 +37,7 @@ Reason = t.Literal[
     "key_missing",
     "passphrase",
     "image_unavailable",  # the engine could not be asked for an image, or could not pull it
+    "unavailable",  # an archive or index that a depot is filled from cannot be reached
     "io_error",  # the medium failed, or was pulled
 ]
 

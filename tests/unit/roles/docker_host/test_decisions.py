@@ -155,6 +155,57 @@ def test_the_plugins_come_from_the_mirror_that_the_host_uses(targets: list[str],
     assert decide("__docker_host_mirror", **found) == mirror
 
 
+@pytest.mark.parametrize("major", ["12", "13"])
+@pytest.mark.parametrize("check", [True, False])
+def test_with_a_depots_packages_apt_is_told_of_them_alone_in_check_mode_too(major: str, check: bool) -> None:
+    found = {
+        **host(major, NOTHING),
+        "docker_host_packages": "/var/lib/fleet/packages",
+        "__docker_host_sandbox": {"path": "/tmp/x"},
+        "ansible_check_mode": check,
+    }
+    assert decide("__docker_host_repository", **found) == "/var/lib/fleet/packages/bookworm"
+    assert decide("__docker_host_apt_environment", **found)["APT_CONFIG"] == "/tmp/x/apt.conf"
+    assert decide("__docker_host_apt_options", **found) == []
+    assert decide("__docker_host_plugins_release", **found) == ""
+    assert decide("__docker_host_wanted", **found) == {"12": DEBIAN_12, "13": DEBIAN_13}[major]
+
+
+def test_without_a_depot_apt_has_its_own_configuration() -> None:
+    assert "APT_CONFIG" not in decide("__docker_host_apt_environment", **host("13", NOTHING))
+
+
+def rendered(name: str) -> list[str]:
+    """The lines of a template for apt that are no comments."""
+    text = (ROLE / "templates" / "depot" / name).read_text(encoding="utf-8")
+    variables = {
+        "ansible_managed": "managed",
+        "__docker_host_sandbox": {"path": "/tmp/x"},
+        "__docker_host_repository": "/var/lib/fleet/packages/trixie",
+    }
+    told = str(Templar(loader=DataLoader(), variables=variables).template(trust_as_template(text)))
+    return [line for line in told.splitlines() if line and not line.startswith(("#", "//"))]
+
+
+def test_the_depots_source_is_a_folder_whose_trust_was_established_before() -> None:
+    assert rendered("depot.sources.j2") == [
+        "Types: deb",
+        "URIs: file:/var/lib/fleet/packages/trixie",
+        "Suites: ./",
+        "Trusted: yes",
+        "Check-Date: no",
+        "Check-Valid-Until: no",
+    ]
+
+
+def test_apt_reads_no_other_source_and_writes_no_list_of_the_hosts_own() -> None:
+    told = dict(line.rstrip(";").split(" ", 1) for line in rendered("apt.conf.j2"))
+    assert told["Dir::Etc::SourceList"] == '"/tmp/x/depot.sources"'
+    assert told["Dir::Etc::SourceParts"] == '"/dev/null"'
+    assert told["Dir::State::Lists"] == '"/tmp/x/lists"'
+    assert told["Dir::Cache::pkgcache"] == told["Dir::Cache::srcpkgcache"] == '""'
+
+
 def test_defaults_and_argument_specs_are_the_same() -> None:
     specs = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
     options = specs["argument_specs"]["main"]["options"]
