@@ -37,6 +37,9 @@ Reason = t.Literal[
     "key_missing",
     "passphrase",
     "image_unavailable",  # the engine could not be asked for an image, or could not pull it
+    "immutable",  # a model version is published on the host with other content
+    "foreign",  # a model version's folder was not made by this collection
+    "unavailable",  # the web server does not give the depot, or not now
     "io_error",  # the medium failed, or was pulled
 ]
 
