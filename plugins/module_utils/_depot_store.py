@@ -110,7 +110,7 @@ def lay_out(root: str, files: t.Mapping[str, str], dest: str, lock_timeout: floa
     wanted = {safe_path(path, "files"): _checked(sha256) for path, sha256 in files.items()}
     store = Store(root)
     with explained(root), store.locked(lock_timeout):
-        right = check_stored(store, dict.fromkeys(wanted.values()))
+        right = {**_known(store), **check_stored(store, dict.fromkeys(wanted.values()))}
         if _is_there(store, wanted, dest):
             return False
         make_dirs(os.path.dirname(dest))
@@ -123,6 +123,15 @@ def lay_out(root: str, files: t.Mapping[str, str], dest: str, lock_timeout: floa
             remove(staged)
             note_stamps(store, right)  # making and removing links has changed them
         return True
+
+
+def _known(store: Store) -> dict[str, Stamp]:
+    """Return the stamps that hold: of what is laid out now, too, and loses its links there."""
+    return {
+        digest: stamp
+        for digest, stamp in store.read_stamps().items()
+        if (status := lstat(store.blob(digest))) is not None and Stamp.of(status) == stamp
+    }
 
 
 def check_stored(store: Store, digests: t.Iterable[str]) -> dict[str, Stamp]:
@@ -255,10 +264,12 @@ def _checked(sha256: str) -> str:
 
 def _checked_dest(root: str, dest: str) -> str:
     normal = os.path.normpath(dest)
-    inside = os.path.commonpath([os.path.join(root, "store"), normal]) == os.path.join(root, "store")
-    if not os.path.isabs(dest) or normal in ("/", os.path.normpath(root)) or inside:
+    store = os.path.normpath(os.path.join(root, "store"))
+    common = os.path.commonpath([store, normal]) if os.path.isabs(dest) else normal
+    if common in (store, normal):
         raise DepotError(
-            f"dest {dest!r} must be the absolute path of a folder of its own, outside of the store", reason="invalid"
+            f"dest {dest!r} must be the absolute path of a folder of its own, neither in the store nor above it",
+            reason="invalid",
         )
     status = lstat(normal)
     if status is not None and not stat.S_ISDIR(status.st_mode):

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError, Reason
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import (
     BlobSource,
+    Entry,
     Folder,
     Source,
     missing,
@@ -247,20 +248,27 @@ class _Listing:
 
     def _look(self, folder: Folder) -> None:
         own = {LAYOUT, INDEX, VOLUME, METADATA, "blobs"}
-        for name, entry in folder.entries(".").items():
+        for name, entry in self._entries(folder, ".").items():
             if name in own and entry == "other":
                 self._add("unsafe", "is a link, and a depot has none", name)
-        for name, entry in folder.entries(METADATA).items():
+        for name, entry in self._entries(folder, METADATA).items():
             if entry != "file":
                 self._add("unsafe", "is no plain file", f"{METADATA}/{name}")
         above, _slash, last = BLOBS.partition("/")
-        for name in sorted(folder.entries(above).keys() - {last}):
+        for name in sorted(self._entries(folder, above).keys() - {last}):
             self._add("unsafe", "has a name that no depot has: remove it", f"{above}/{name}")
-        for name, entry in folder.entries(BLOBS).items():
+        for name, entry in self._entries(folder, BLOBS).items():
             self._look_at(name, entry)
         self.extra.sort()
 
-    def _look_at(self, name: str, entry: str) -> None:
+    def _entries(self, folder: Folder, name: str) -> dict[str, Entry]:
+        try:
+            return folder.entries(name)
+        except DepotError as exc:
+            self._add(*problem_of(exc), file=name)
+            return {}
+
+    def _look_at(self, name: str, entry: Entry) -> None:
         file = f"{BLOBS}/{name}"
         match = _BLOB.fullmatch(name)
         if match is None:
