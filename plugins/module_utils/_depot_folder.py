@@ -264,8 +264,8 @@ class _FolderBlob:
     def _open(self, name: str) -> None:
         self._stack.close()
         fd = self._stack.enter_context(self._folder._opened(name))
-        if fd is None:
-            raise self._folder._shorter(name)
+        if fd is None:  # it was there a moment ago
+            raise self._folder._unreadable(name, OSError(errno.ENOENT, os.strerror(errno.ENOENT)))
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         self._opened, self._fd = name, fd
 
