@@ -111,18 +111,27 @@ def lay_out(root: str, files: t.Mapping[str, str], dest: str, lock_timeout: floa
     store = Store(root)
     with explained(root), store.locked(lock_timeout):
         right = {**_known(store), **check_stored(store, dict.fromkeys(wanted.values()))}
-        if _is_there(store, wanted, dest):
-            return False
-        make_dirs(os.path.dirname(dest))
         staged = os.path.join(os.path.dirname(dest), f".{os.path.basename(dest)}.new")
-        remove(staged)
+        there = _is_there(store, wanted, dest)
+        if there and not _leftovers(staged):
+            return False
         try:
-            _stage(store, wanted, staged)
-            _swap(staged, dest)
+            for path in _leftovers(staged):
+                remove(path)
+            if not there:
+                make_dirs(os.path.dirname(dest))
+                _stage(store, wanted, staged)
+                _swap(staged, dest)
         finally:
-            remove(staged)
+            for path in _leftovers(staged):
+                remove(path)
             note_stamps(store, right)  # making and removing links has changed them
-        return True
+        return not there
+
+
+def _leftovers(staged: str) -> list[str]:
+    """Return what is beside the folder, of this run or of one that was killed."""
+    return [path for path in (staged, f"{staged}.old") if lstat(path) is not None]
 
 
 def _known(store: Store) -> dict[str, Stamp]:
@@ -209,11 +218,8 @@ def _swap(staged: str, dest: str) -> None:
     if lstat(dest) is None:
         os.rename(staged, dest)
     elif not _exchange(staged, dest):
-        old = f"{staged}.old"
-        remove(old)
-        os.rename(dest, old)
+        os.rename(dest, f"{staged}.old")
         os.rename(staged, dest)
-        remove(old)
     sync_dir(os.path.dirname(dest))
 
 
