@@ -15,7 +15,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder imp
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_store import lay_out, read_stored
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_sync import Synced, SyncRequest, sync
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_content import Store
-from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import locked
+from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import locked, remove
 from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._depot_content import Depot
 
 
@@ -243,4 +243,4 @@ def test_on_another_file_system_the_folder_has_copies_and_is_known_again(
         assert lay_out(root, packages, str(dest))
         assert tree(dest) == depot.content.packages
     finally:
-        _depot_store.remove(str(dest.parent))
+        remove(str(dest.parent))
