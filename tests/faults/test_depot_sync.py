@@ -28,7 +28,12 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_store impo
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_sync import Synced, SyncRequest, sync
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_verify import verify
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_content import Stamp, Store
-from ansible_collections.emorobcare.fleet.tests.faults._crash import LoopDisk, before_each_step, killed_at
+from ansible_collections.emorobcare.fleet.tests.faults._crash import (
+    LoopDisk,
+    before_each_step,
+    killed_at,
+    without_direct,
+)
 from ansible_collections.emorobcare.fleet.tests.faults._pulls import CHUNK, left_over, pull
 from ansible_collections.emorobcare.fleet.tests.faults.test_depot_verify import FAULTS, flip, swap
 from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._depot_content import (
@@ -189,6 +194,20 @@ def test_a_blob_that_changes_between_verifying_and_copying_is_found_out(depot: D
     flip(depot.path(digest), len(LARGE) // 2)
     assert refusal(depot, root).reason == "blob_corrupt"
     check_clean(root)
+
+
+def test_what_was_right_before_the_first_wrong_blob_is_neither_copied_nor_read_again(
+    root: Path, tmp_path: Path
+) -> None:
+    depot = Depot(tmp_path / "depot", Content(models={"1": {"model.bin": SMALL, "large.bin": LARGE}}))
+    flip(depot.path(sha256(LARGE)), len(LARGE) - 1)
+    refusal(depot, root)
+    flip(depot.path(sha256(LARGE)), len(LARGE) - 1)
+    kept = {path.name for path in (root / "store" / "sha256").iterdir()} & depot.kept.keys()
+    assert kept
+    done = run(depot, root)
+    assert done.bytes_read == 0
+    assert done.plan.copies.keys() == depot.kept.keys() - kept
 
 
 class Meddling(Folder):
@@ -426,9 +445,12 @@ def stamped(root: Path) -> t.Iterator[Path]:
             yield path
 
 
+@pytest.mark.parametrize("direct", [True, False], ids=["past the cache", "through the cache"])
 def test_whenever_the_power_is_cut_nothing_unverified_is_believed_and_the_next_sync_finishes(
-    disks: Path, depot: Depot
+    disks: Path, depot: Depot, direct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if not direct:
+        without_direct(monkeypatch)
     disk = LoopDisk(disks / "host.img", 32 << 20)
     counted = prepared(disks / "counted")
     last = steps(lambda: run(depot, counted))
@@ -461,6 +483,17 @@ def test_whenever_the_power_is_cut_nothing_unverified_is_believed_and_the_next_s
             run(depot, root)
             check_done(depot, root)
         image.unlink()
+
+
+def test_a_folder_that_was_laid_out_outlasts_a_power_cut(disks: Path, depot: Depot, root: Path) -> None:
+    run(depot, root)
+    disk = LoopDisk(disks / "apt.img", 16 << 20)
+    with disk as mount:  # on another file system: so these are copies
+        os.sync()
+        assert lay_out(str(root), depot.manifest.packages["trixie"], str(mount / "apt"))
+        disk.picture(disks / "after.img")
+    with LoopDisk(disks / "after.img") as mount:
+        assert files(mount / "apt") == depot.content.packages
 
 
 # Others, and disks.

@@ -180,6 +180,17 @@ def test_content_that_was_changed_in_the_store_is_copied_again(depot: Depot, roo
     assert pulled(depot, root).action == "none"
 
 
+def test_content_that_only_a_model_has_left_is_copied_for_whatever_else_it_is(root: Path, tmp_path: Path) -> None:
+    both = b"a licence, of the model and of the release"
+    depot = Depot(tmp_path / "depot", Content(files={"LICENSE": both}, models={"1": {"LICENSE": both}}))
+    run(depot, root)
+    os.unlink(Store(str(root)).blob(sha256(both)))
+    assert run(depot, root).changed
+    assert stored(root) == depot.kept
+    assert os.path.samefile(root / "models" / "speech" / "1" / "LICENSE", Store(str(root)).blob(sha256(both)))
+    assert not run(depot, root).changed
+
+
 def test_lost_stamps_cost_one_reading_and_no_copying(depot: Depot, root: Path) -> None:
     run(depot, root)
     (root / "store" / "stamps.json").unlink()
