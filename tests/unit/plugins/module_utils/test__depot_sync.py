@@ -16,7 +16,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder imp
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import Volume
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_sync import Synced, SyncRequest, sync
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_plan import Plan
-from ansible_collections.emorobcare.fleet.plugins.module_utils._store_content import Store
+from ansible_collections.emorobcare.fleet.plugins.module_utils._store_content import Stamp, Store
 from ansible_collections.emorobcare.fleet.tests.faults._pulls import pull
 from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._depot_content import (
     Content,
@@ -180,14 +180,19 @@ def test_content_that_was_changed_in_the_store_is_copied_again(depot: Depot, roo
     assert pulled(depot, root).action == "none"
 
 
-def test_content_that_only_a_model_has_left_is_copied_for_whatever_else_it_is(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stamp", [True, False], ids=["and is known to be right", "and must be read"])
+def test_content_that_only_a_model_has_left_is_in_the_store_again(root: Path, tmp_path: Path, stamp: bool) -> None:
     both = b"a licence, of the model and of the release"
     depot = Depot(tmp_path / "depot", Content(files={"LICENSE": both}, models={"1": {"LICENSE": both}}))
     run(depot, root)
-    os.unlink(Store(str(root)).blob(sha256(both)))
+    store = Store(str(root))
+    os.unlink(store.blob(sha256(both)))
+    if stamp:
+        left = os.lstat(root / "models" / "speech" / "1" / "LICENSE")
+        store.write_stamps({**store.read_stamps(), sha256(both): Stamp.of(left)})
     assert run(depot, root).changed
     assert stored(root) == depot.kept
-    assert os.path.samefile(root / "models" / "speech" / "1" / "LICENSE", Store(str(root)).blob(sha256(both)))
+    assert os.path.samefile(root / "models" / "speech" / "1" / "LICENSE", store.blob(sha256(both)))
     assert not run(depot, root).changed
 
 
