@@ -141,9 +141,12 @@ class Folder:
 
     @contextlib.contextmanager
     def open_blob(self, sha256: str, start: int = 0) -> t.Iterator[Blob]:
-        whole = self._size(blob_name(sha256))
-        files = [] if whole is None else [(blob_name(sha256), whole)]
-        while whole is None and (size := self._size(part_name(sha256, len(files)))) is not None:
+        with self._opened(blob_name(sha256)) as fd:
+            if fd is not None:
+                yield _FolderBlob(self, [(blob_name(sha256), os.fstat(fd).st_size)], start, fd)
+                return
+        files: list[tuple[str, int]] = []
+        while (size := self._size(part_name(sha256, len(files)))) is not None:
             files.append((part_name(sha256, len(files)), size))
         if not files:
             raise missing(self.shown, sha256)
@@ -231,13 +234,13 @@ class Folder:
 class _FolderBlob:
     """A blob of a folder: one file, or its parts one after the other, of which one is open at a time."""
 
-    def __init__(self, folder: Folder, files: t.Sequence[tuple[str, int]], start: int) -> None:
+    def __init__(self, folder: Folder, files: t.Sequence[tuple[str, int]], start: int, fd: int = -1) -> None:
         self.size = sum(size for _name, size in files)
         self._folder = folder
         self._files = files
         self._position = start
-        self._opened = ""
-        self._fd = -1
+        self._fd = fd  # of the first file, where somebody else has opened it
+        self._opened = "" if fd < 0 else files[0][0]
         self._stack = contextlib.ExitStack()
 
     def readinto(self, buffer: memoryview) -> int:
@@ -266,7 +269,6 @@ class _FolderBlob:
         fd = self._stack.enter_context(self._folder._opened(name))
         if fd is None:  # it was there a moment ago
             raise self._folder._unreadable(name, OSError(errno.ENOENT, os.strerror(errno.ENOENT)))
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_SEQUENTIAL)
         self._opened, self._fd = name, fd
 
     def close(self) -> None:
