@@ -48,6 +48,7 @@ Say = t.Callable[[int, int], object]
 """Told bytes done and bytes in all, often and by several threads, one at a time."""
 
 _BUFFER = 1 << 20  # bytes read at once: larger ones fall out of the processor's cache between reading and hashing
+_BATCH, _BATCH_BLOBS = 4 << 20, 256  # bytes, or blobs, that a thread takes at once
 _INDEX_LIMIT = 64 << 20
 _DOCUMENT_LIMIT = 4 << 20
 _SHOWN = 5  # problems that a message lists; the result has all of them
@@ -136,7 +137,7 @@ def verify(
     # The largest first: what is left at the end is small, and all cores are busy to it.
     order = sorted(here, key=lambda pair: -pair[1])
     with concurrent.futures.ThreadPoolExecutor(workers or len(os.sched_getaffinity(0))) as pool:
-        problems = [problem for problem in pool.map(reading.check, order) if problem]
+        problems = [problem for found in pool.map(reading.check_all, _batches(order)) for problem in found]
     right = len(here) - len(problems)
     listing = _Listing(source, {*named, *(digest(manifest.encode()) for manifest in manifests)}, volume)
     read = {problem.file for problem in problems}
@@ -159,6 +160,20 @@ def lost(source: Source, sha256: str) -> DepotError:
     )
 
 
+def _batches(order: t.Iterable[tuple[str, int]]) -> t.Iterator[list[tuple[str, int]]]:
+    """Put small blobs together: handing each to a thread costs more than reading it."""
+    batch: list[tuple[str, int]] = []
+    total = 0
+    for sha256, size in order:
+        batch.append((sha256, size))
+        total += size
+        if total >= _BATCH or len(batch) == _BATCH_BLOBS:
+            yield batch
+            batch, total = [], 0
+    if batch:
+        yield batch
+
+
 class _Reading:
     """Reads blobs, each thread into a buffer of its own."""
 
@@ -170,6 +185,10 @@ class _Reading:
         self._say = say
         self._lock = threading.Lock()
         self._buffers = threading.local()
+
+    def check_all(self, batch: t.Sequence[tuple[str, int]]) -> list[Problem]:
+        """Read some blobs; return what is wrong with them."""
+        return [problem for problem in map(self.check, batch) if problem]
 
     def check(self, wanted: tuple[str, int]) -> Problem | None:
         """Read one blob; return what is wrong with it."""
