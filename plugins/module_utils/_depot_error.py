@@ -37,7 +37,9 @@ Reason = t.Literal[
     "key_missing",
     "passphrase",
     "image_unavailable",  # the engine could not be asked for an image, or could not pull it
-    "unavailable",  # an archive or index that a depot is filled from cannot be reached
+    "immutable",  # a model version is published on the host with other content
+    "foreign",  # a model version's folder was not made by this collection
+    "unavailable",  # a web server, or an archive that a depot is filled from, does not answer or not now
     "io_error",  # the medium failed, or was pulled
 ]
 

@@ -31,6 +31,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout imp
 PIECE = 1 << 20  # bytes; larger ones gain nothing, and a pulled stick is noticed between two
 _VOLUME_LIMIT = 16 << 20
 _SAFE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe must not make us wait
+Entry = t.Literal["file", "folder", "other"]  # other: a link, a pipe, a device
 _LINKS = (errno.ELOOP, errno.ENOTDIR, errno.EMLINK)
 
 
@@ -57,6 +58,35 @@ class Source(t.Protocol):
         Raises:
             DepotError: it is not there, or cannot be read to its end.
         """
+
+
+class Blob(t.Protocol):
+    """A blob that is open. One thread reads it, into memory of its own."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the blob, of all its parts together."""
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill `buffer` with what comes next; return how many bytes, perhaps fewer than fit, 0 only at the end.
+
+        Raises:
+            DepotError: it cannot be read to its end.
+        """
+
+
+class BlobSource(Source, t.Protocol):
+    """A source whose blobs are read without a copy in between, by several threads at once."""
+
+    def open_blob(self, sha256: str, start: int = 0) -> t.ContextManager[Blob]:
+        """Open a blob, to be read from `start` on.
+
+        Raises:
+            DepotError: it is not there, or cannot be read.
+        """
+
+    def close(self) -> None:
+        """Give back what the source holds, such as connections. It is not used any more then."""
 
 
 class Folder:
@@ -109,6 +139,34 @@ class Folder:
         if not found:
             raise missing(self.shown, sha256)
 
+    @contextlib.contextmanager
+    def open_blob(self, sha256: str, start: int = 0) -> t.Iterator[Blob]:
+        with self._opened(blob_name(sha256)) as fd:
+            if fd is not None:
+                yield _FolderBlob(self, [(blob_name(sha256), os.fstat(fd).st_size)], start, fd)
+                return
+        files: list[tuple[str, int]] = []
+        while (size := self._size(part_name(sha256, len(files)))) is not None:
+            files.append((part_name(sha256, len(files)), size))
+        if not files:
+            raise missing(self.shown, sha256)
+        with contextlib.closing(_FolderBlob(self, files, start)) as blob:
+            yield blob
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+    def entries(self, folder: str) -> dict[str, Entry]:
+        """Return what each name in a folder of the depot is, links not followed; none if it is not there."""
+        with self._opened(folder, os.O_DIRECTORY) as fd:
+            if fd is None:
+                return {}
+            try:
+                with os.scandir(fd) as found:
+                    return {entry.name: _kind(entry) for entry in found}
+            except OSError as exc:
+                raise self._unreadable(folder, exc) from exc
+
     def names(self, folder: str) -> list[str]:
         """Return the names in a folder of the depot; none if it is not there."""
         with self._opened(folder, os.O_DIRECTORY) as fd:
@@ -152,9 +210,12 @@ class Folder:
             except OSError as exc:
                 raise self._unreadable(name, exc) from exc
             if not piece:
-                raise DepotError(f"{self.path}/{name} became shorter while it was read", reason="blob_corrupt")
+                raise self._shorter(name)
             left -= len(piece)
             yield piece
+
+    def _shorter(self, name: str) -> DepotError:
+        return DepotError(f"{self.path}/{name} became shorter while it was read", reason="blob_corrupt")
 
     def _unreadable(self, name: str, exc: OSError) -> DepotError:
         if exc.errno in _LINKS:
@@ -168,6 +229,56 @@ class Folder:
             "is failing: write the depot to another one",
             reason="io_error",
         )
+
+
+class _FolderBlob:
+    """A blob of a folder: one file, or its parts one after the other, of which one is open at a time."""
+
+    def __init__(self, folder: Folder, files: t.Sequence[tuple[str, int]], start: int, fd: int = -1) -> None:
+        self.size = sum(size for _name, size in files)
+        self._folder = folder
+        self._files = files
+        self._position = start
+        self._fd = fd  # of the first file, where somebody else has opened it
+        self._opened = "" if fd < 0 else files[0][0]
+        self._stack = contextlib.ExitStack()
+
+    def readinto(self, buffer: memoryview) -> int:
+        offset = self._position
+        for name, size in self._files:
+            if offset < size:
+                count = self._read(name, buffer[: size - offset], offset)
+                self._position += count
+                return count
+            offset -= size
+        return 0
+
+    def _read(self, name: str, buffer: memoryview, offset: int) -> int:
+        if name != self._opened:
+            self._open(name)
+        try:
+            count = os.preadv(self._fd, [buffer], offset)
+        except OSError as exc:
+            raise self._folder._unreadable(name, exc) from exc
+        if buffer and not count:
+            raise self._folder._shorter(name)
+        return count
+
+    def _open(self, name: str) -> None:
+        self._stack.close()
+        fd = self._stack.enter_context(self._folder._opened(name))
+        if fd is None:  # it was there a moment ago
+            raise self._folder._unreadable(name, OSError(errno.ENOENT, os.strerror(errno.ENOENT)))
+        self._opened, self._fd = name, fd
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def _kind(entry: os.DirEntry[str]) -> Entry:
+    if entry.is_file(follow_symlinks=False):
+        return "file"
+    return "folder" if entry.is_dir(follow_symlinks=False) else "other"
 
 
 def missing(shown: str, sha256: str) -> DepotError:
