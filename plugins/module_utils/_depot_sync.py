@@ -35,7 +35,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_plan impor
     stored_blobs,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import Manifest
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_store import explained, note_stamps
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_kept import explained, note_stamps
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_verify import Say, lost
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import ModelError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_feed import Retry

@@ -24,7 +24,7 @@ import pytest
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Blob, Folder
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_store import lay_out
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_kept import lay_out
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_sync import Synced, SyncRequest, sync
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_verify import verify
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_content import Stamp, Store

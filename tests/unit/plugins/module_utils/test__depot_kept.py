@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils import _depot_store
+from ansible_collections.emorobcare.fleet.plugins.module_utils import _depot_kept
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Folder
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_store import lay_out, read_stored
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_kept import lay_out, read_stored
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_sync import Synced, SyncRequest, sync
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_content import Store
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import locked, remove
@@ -134,7 +134,7 @@ def test_what_was_there_is_replaced_as_a_whole(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if not exchange:
-        monkeypatch.setattr(_depot_store, "_exchange", lambda _one, _other: False)
+        monkeypatch.setattr(_depot_kept, "_exchange", lambda _one, _other: False)
     dest = tmp_path / "apt"
     (dest / "pool").mkdir(parents=True)
     (dest / "pool" / "old.deb").write_bytes(b"of another release")
