@@ -158,7 +158,7 @@ class Registry(http.server.ThreadingHTTPServer):
 
     @property
     def served(self) -> int:
-        """Bytes of blobs that were sent so far."""
+        """Bytes of blobs that were sent so far, or are on their way."""
         with self._lock:
             return self._served
 
@@ -341,9 +341,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _send_blob(self, reply: Reply) -> None:
         try:
             for piece in _checked(self.server.source, reply):
+                self.server.count(len(piece))
                 for start in range(0, len(piece), _SLICE):
                     self.wfile.write(piece[start : start + _SLICE])
-                self.server.count(len(piece))
         except DepotError as exc:
             # The head has gone out, so all that can be done is not to finish.
             self.server.note(exc)
