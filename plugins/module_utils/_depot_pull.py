@@ -35,7 +35,7 @@ _PULL_LIMIT = 4 * 3600.0  # seconds for one image: some ten GB from a slow stick
 _TAG_LIMIT = 300.0  # seconds; the engine may be busy unpacking for somebody else
 _CONTAINERD = "io.containerd.snapshotter"
 _CONTAINERD_ROOT = "/var/lib/containerd"
-_NO_IMAGE = ("no such image", "not found")
+_NO_IMAGE = ("no such image", "not found", "reference does not exist")
 # Unpacked files take whole blocks: up to a twelfth more than their tar, measured on images of Debian, Python and nginx.
 _UNPACKED = 9 / 8
 _LEAST = 64 << 20  # bytes: the engine's notes on images, and room for what runs to go on
@@ -284,7 +284,7 @@ def name_image(docker: Docker, image: Image) -> None:
         raise _unavailable(image, f"it cannot be named: {printable(answer.stderr, 300)}")
     for name in loopback_names(docker, found, image):
         answer = docker.ask(untag_argv(name), _TAG_LIMIT)
-        if answer.code != 0 and not _is_missing(answer):
+        if answer.code != 0 and not _is_missing(answer):  # another run for the same release may be faster
             raise _unavailable(image, f"its name {name} cannot be taken from it: {printable(answer.stderr, 300)}")
 
 

@@ -240,6 +240,14 @@ def test_an_interrupted_run_is_gone_on_with_and_leaves_no_names_on_loopback(engi
     assert "image pull" not in engine.asked
 
 
+@pytest.mark.parametrize("told", ["No such image: x", "reference does not exist"])
+def test_a_loopback_name_that_another_run_took_away_meanwhile_is_no_error(
+    engine: Fake, depot: Depot, told: str
+) -> None:
+    engine.fails["image rm"] = Answer(1, "", f"Error response from daemon: {told}")
+    assert pull_images(engine, depot.manifest, depot.source).changes == ("emo/api:1", "mongo:7")
+
+
 def test_an_engine_that_is_not_there_is_told_as_such(depot: Depot) -> None:
     class Gone(NoDocker):
         def ask(self, argv: t.Sequence[str], timeout: float | None = None) -> Answer:
