@@ -18,7 +18,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import BlobSource, check_layout
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import PIECE, BlobSource, check_layout
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_kept import lay_out, read_stored
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_pull import (
     PullPlan,
@@ -35,6 +35,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_web import
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Docker
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import Release, parse_document
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._store_content import Store
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import make_dirs
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf"}
@@ -89,6 +90,36 @@ class Brought:
         return self.synced.complete
 
 
+class WithStore:
+    """A depot, and before it the host store: on several media, each brings a part of an image, which goes there."""
+
+    def __init__(self, source: BlobSource, root: str) -> None:
+        self._source = source
+        self._store = Store(root)
+
+    @property
+    def shown(self) -> str:
+        return self._source.shown
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        return self._source.read(name, limit)
+
+    def blob_size(self, sha256: str) -> int | None:
+        with contextlib.suppress(FileNotFoundError):
+            return os.lstat(self._store.blob(sha256)).st_size
+        return self._source.blob_size(sha256)
+
+    def pieces(self, sha256: str, start: int = 0) -> t.Iterator[bytes]:
+        with contextlib.ExitStack() as stack:
+            try:
+                file = stack.enter_context(open(self._store.blob(sha256), "rb"))
+            except FileNotFoundError:
+                yield from self._source.pieces(sha256, start)
+                return
+            file.seek(start)
+            yield from iter(lambda: file.read(PIECE), b"")
+
+
 @contextlib.contextmanager
 def opened(order: Order, now: t.Callable[[], float]) -> t.Iterator[tuple[BlobSource, Manifest]]:
     """Open the depot, and return with it the release that this host is to take.
@@ -129,7 +160,7 @@ def bring_release(
         images = {blob for image in manifest.images for blob in image.blobs}
         request = replace(request, engine=frozenset(manifest.assumes & images))
     synced = sync(source, request, say)
-    pulled = pull_images(docker, manifest, source, order.check_mode) if docker and synced.complete else None
+    pulled = _pull(order, docker, manifest, source) if docker and synced.complete else None
     suite = debian_suite()
     packages, runtime = manifest.packages.get(suite or ""), manifest.runtime
     laid_out = False
@@ -147,6 +178,11 @@ def bring_release(
         f"{order.root}/runtime" if runtime else None,
         laid_out,
     )
+
+
+def _pull(order: Order, docker: Docker, manifest: Manifest, source: BlobSource) -> PullPlan:
+    """Have the engine pull, from the store what is there and from the depot the rest."""
+    return pull_images(docker, manifest, WithStore(source, order.root), order.check_mode)
 
 
 def _remember(places: TrustPlaces, manifest: Manifest) -> None:

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Blob, BlobSource, corrupt
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_kept import explained, note_stamps
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import Volume
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_plan import (
     Held,
@@ -35,7 +36,6 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_plan impor
     stored_blobs,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import Manifest
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_kept import explained, note_stamps
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_verify import Say, lost
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import ModelError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_feed import Retry

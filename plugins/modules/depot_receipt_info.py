@@ -33,8 +33,12 @@ options:
     required: true
   keys:
     description:
-      - Public keys of hosts by their name, as M(emorobcare.fleet.depot_tool) returned them. Receipts of other hosts are
-        not believed.
+      - Folder on the controller with the public keys of hosts, each in C(<host>.pub), as the role
+        P(emorobcare.fleet.depot#role) keeps them. Receipts of other hosts are not believed.
+    type: path
+  public_keys:
+    description:
+      - Public keys by host. It is filled in on the controller from O(keys).
     type: dict
     default: {}
   hosts:
@@ -53,7 +57,7 @@ EXAMPLES = r"""
 - name: See what the robots said
   emorobcare.fleet.depot_receipt_info:
     depot: /media/usb
-    keys: "{{ fleet_host_keys }}"
+    keys: ~/fleet-keys/hosts
   register: told
 """
 
@@ -76,6 +80,11 @@ receipts:
     digests:
       description: How many blobs the host holds.
       type: int
+lines:
+  description: What the receipts say, in lines for people.
+  type: list
+  elements: str
+  returned: success
 refused:
   description: Receipts that are not believed, and why.
   type: list
@@ -100,6 +109,7 @@ reason:
 """
 
 import os
+import time
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -117,7 +127,8 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_receipt im
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "depot": {"type": "path", "required": True},
-    "keys": {"type": "dict", "default": {}, "no_log": False},  # public ones
+    "keys": {"type": "path", "no_log": False},  # the place of a folder
+    "public_keys": {"type": "dict", "default": {}, "no_log": False},
     "hosts": {"type": "list", "elements": "str", "default": []},
     "dest": {"type": "path"},
 }
@@ -163,9 +174,22 @@ def keep(dest: str, receipts: t.Sequence[Signed], check_mode: bool) -> bool:
     return bool(new)
 
 
+def lines(signed: Signed) -> t.Iterator[str]:
+    """Return what a receipt says, for people."""
+    receipt = signed.receipt
+    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(receipt.time))
+    for stack, entry in sorted(receipt.releases.items()):
+        reason = f" ({entry['reason']})" if entry.get("reason") else ""
+        yield f"{receipt.host}: {stack} release {entry.get('counter')} {entry.get('state')}{reason}, {when}"
+
+
+def told_refused(refused: t.Mapping[str, str]) -> str:
+    return f"NOT believed: {refused['path']}: {refused['why']}"
+
+
 def run(module: AnsibleModule) -> dict[str, t.Any]:
     params = module.params
-    believed, refused = sort_out(read_receipts(Folder(params["depot"])), params["keys"])
+    believed, refused = sort_out(read_receipts(Folder(params["depot"])), params["public_keys"])
     changed = bool(params["dest"]) and keep(params["dest"], believed, module.check_mode)
     return {
         "changed": changed,
@@ -178,6 +202,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
             }
             for one in newest(believed)
         ],
+        "lines": [*(line for one in newest(believed) for line in lines(one)), *(told_refused(one) for one in refused)],
         "refused": refused,
         "held": sorted(held_by_all((one.receipt for one in believed), params["hosts"])),
     }

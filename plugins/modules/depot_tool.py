@@ -33,8 +33,8 @@ requirements:
 options:
   keys:
     description:
-      - Folder of the fleet's keys on the controller, which M(emorobcare.fleet.depot_key) made. Only the root metadata in
-        it (C(<n>.root.json)) is read.
+      - Folder of the fleet's keys on the controller, which M(emorobcare.fleet.depot_key) made. Only the root metadata
+        in it (C(<n>.root.json)) is read.
     type: path
     required: true
   fleet:
