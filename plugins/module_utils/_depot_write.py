@@ -26,7 +26,11 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_medium imp
     refuse_read_only,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_partial import Blob
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import Manifest, content_id
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import (
+    Manifest,
+    content_id,
+    parse_manifest,
+)
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_store import DepotStore, Form
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_targets import (
     EMPTY,
@@ -37,6 +41,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_targets im
     read_target,
     target_of,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import digest
 from ansible_collections.emorobcare.fleet.plugins.module_utils._size import human
 
 _ROUND = 128 << 10  # bytes; the largest cluster of usual sticks: what a blob takes there at most beside its own
@@ -193,11 +198,15 @@ def make_plan(
 
 @dataclass(frozen=True)
 class Task:
-    """What a run is told: the depot's folder, the release, what is signed (None: nobody said), and how to write."""
+    """What a run is told: the depot's folder, the release, what is signed (None: nobody said), and how to write.
+
+    `manifests` are the newest signed release manifests by stack, as far as the signer gave them.
+    """
 
     depot: str
     wanted: Wanted
     targets: t.Sequence[Target] | None = None
+    manifests: t.Mapping[str, bytes] = field(default_factory=dict)
     share: Share = field(default_factory=Share)
     part_size: int | None = None
     verify_written: bool = True
@@ -257,7 +266,8 @@ def carry_out(store: DepotStore, plan: Plan) -> int:
 def _look(task: Task, store: DepotStore, scratch: str | None) -> tuple[Plan, list[str]]:
     """Return what to write, and what the depot has and is wrong."""
     targets = found_targets(store.folder) if task.targets is None else list(task.targets)
-    before = _before(store, newest(targets, task.wanted.release.stack))
+    stack = task.wanted.release.stack
+    before = _before(store, newest(targets, stack), task.manifests.get(stack))
     known = dict(before.blobs) if before else {}
     sizes = store.sizes(store.held())
     corrupt = store.corrupt(sorted(sizes)) if task.verify_held else []
@@ -269,9 +279,13 @@ def _look(task: Task, store: DepotStore, scratch: str | None) -> tuple[Plan, lis
     return make_plan(gathered, targets, before, sizes, task.share), corrupt
 
 
-def _before(store: DepotStore, target: Target | None) -> Manifest | None:
-    """Return the depot's newest release; None where it has none, or what it has of it is damaged: then it is written
-    again."""
+def _before(store: DepotStore, target: Target | None, told: bytes | None) -> Manifest | None:
+    """Return the newest release: what the signer gave, or what the depot has; None where both have none.
+
+    What the depot has of it and is damaged counts as none: then it is written again.
+    """
+    if target and told is not None and digest(told) == target.sha256:
+        return parse_manifest(told)
     try:
         return read_target(store.folder, target) if target else None
     except DepotError as exc:

@@ -130,8 +130,7 @@ options:
   created:
     description:
       - When the release was made, in seconds since 1970. Now, if not given.
-      - Required when O(volumes) is more than 1, because all media must have the same manifest. Give it also to write
-        the same release to a second stick.
+      - Required when O(volumes) is more than 1, because all media must have the same manifest.
     type: int
   targets:
     description:
@@ -140,6 +139,12 @@ options:
       - Without it, the newest C(targets.json) of the depot is read to learn them. Nobody checks that it is signed, so
         that somebody who had the stick could have changed it. What hosts trust does not depend on that.
     type: dict
+  manifests:
+    description:
+      - The newest release manifest that is signed, in base64 by stack, as M(emorobcare.fleet.depot_sign) returns them.
+        With it, a release that is signed already is known as the same one on a stick that does not have it yet.
+    type: dict
+    default: {}
   part_size:
     description:
       - Largest size of a file, in bytes or with a unit (V(1GiB)), 2 GiB at most. Larger blobs are kept in parts.
@@ -187,6 +192,7 @@ notes:
   - Must run as a user who may write to O(depot), usually root.
   - While images are packed they take their size in Ansible's C(remote_tmp), too.
 seealso:
+  - module: emorobcare.fleet.depot_sign
   - module: emorobcare.fleet.image_build
   - module: emorobcare.fleet.model_pull
 """
@@ -207,7 +213,15 @@ EXAMPLES = r"""
   vars:
     stack: "{{ lookup('emorobcare.fleet.stack', '/srv/stacks/shop', environment='prod') }}"
 
-- name: Publish it, once it is signed
+- name: Sign it on the controller
+  emorobcare.fleet.depot_sign:
+    keys: ~/fleet-keys
+    passphrases: "{{ vault_fleet_key_passphrases }}"
+    manifest: "{{ written.target.manifest }}"
+  register: signed
+  when: written.target is not none
+
+- name: Publish it
   emorobcare.fleet.depot_write:
     depot: /media/stick/depot
     state: published
@@ -262,6 +276,10 @@ target:
       description: Its size in bytes.
       type: int
       sample: 4711
+    manifest:
+      description: The release manifest in base64, which M(emorobcare.fleet.depot_sign) takes.
+      type: str
+      sample: eyJhcmNoaXRlY3R1cmUiOiJhbWQ2NCJ9
 manifest:
   description: What the release manifest says.
   returned: success with O(state=content)
@@ -394,6 +412,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "held": {"type": "list", "elements": "str", "default": []},
     "created": {"type": "int"},
     "targets": {"type": "dict"},
+    "manifests": {"type": "dict", "default": {}},
     "part_size": {"type": "str"},
     "volume": {"type": "int", "default": 1},
     "volumes": {"type": "int", "default": 1},
@@ -431,6 +450,7 @@ def read_task(params: t.Mapping[str, t.Any], check_mode: bool, tmpdir: str) -> T
         depot=params["depot"],
         wanted=read_wanted(params),
         targets=None if params["targets"] is None else told_targets(params["targets"]),
+        manifests=read_base64(params, "manifests"),
         share=share,
         part_size=part_size,
         verify_written=params["verify_written"],
@@ -495,18 +515,18 @@ def size_option(params: t.Mapping[str, t.Any], name: str) -> int | None:
         raise DepotError(f"{name}: {exc}; write bytes, or 2GiB", reason="invalid") from exc
 
 
-def read_metadata(params: t.Mapping[str, t.Any]) -> dict[str, bytes]:
-    """Return the files of metadata.
+def read_base64(params: t.Mapping[str, t.Any], option: str) -> dict[str, bytes]:
+    """Return the files of an option by name.
 
     Raises:
         DepotError: one is not base64 (`invalid`).
     """
     files = {}
-    for name, text in params["metadata"].items():
+    for name, text in params[option].items():
         try:
             files[name] = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError, TypeError):
-            raise DepotError(f"metadata: {name!r} is not base64", reason="invalid") from None
+            raise DepotError(f"{option}: {name!r} is not base64", reason="invalid") from None
     return files
 
 
@@ -519,7 +539,7 @@ def describe_written(done: Written) -> dict[str, t.Any]:
         "bytes": plan.bytes,
         "blobs": len(plan.missing),
         "written": done.written,
-        "target": target and {"path": target.path, "sha256": target.sha256, "length": target.length},
+        "target": target and {**target.__dict__, "manifest": base64.b64encode(plan.manifest.encode()).decode()},
         "manifest": describe_manifest(plan.manifest),
         "volumes": plan.volumes,
         "corrupt": list(done.corrupt),
@@ -574,7 +594,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         task = read_task(params, module.check_mode, module.tmpdir)
         result, part_size = describe_written(write_content(task)), task.part_size
     else:
-        metadata = read_metadata(params)
+        metadata = read_base64(params, "metadata")
         done = publish(params["depot"], metadata, read_share(params), params["prune"], module.check_mode)
         result, part_size = describe_published(done, metadata, module.check_mode), None
     medium = look_at_medium(params["depot"])

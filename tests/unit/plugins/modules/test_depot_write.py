@@ -118,6 +118,29 @@ def test_the_same_release_at_the_same_time_is_the_same_on_another_stick(builder:
     assert Path(f"{builder.depot}-2", "blobs", "sha256", target["sha256"]).exists()
 
 
+def test_a_signed_release_is_the_same_on_another_stick_at_any_time_when_the_signer_gives_it(builder: Builder) -> None:
+    target = builder.content()["target"]
+    told: dict[str, t.Any] = {
+        "targets": {target["path"]: [target["sha256"], target["length"]]},
+        "manifests": {"demo": target["manifest"]},
+        "depot": f"{builder.depot}-2",
+        "created": CREATED + 99,
+    }
+    other = builder.content(**told)
+    assert (other["target"], other["manifest"]["counter"], other["manifest"]["created"]) == (None, 1, CREATED)
+    assert Path(f"{builder.depot}-2", "blobs", "sha256", target["sha256"]).exists()
+    assert not builder.content(**told)["changed"]
+    told["manifests"] = {"demo": base64.b64encode(b"of another release").decode()}
+    assert not builder.content(**told)["changed"], "what is not the signed one does not count"
+
+
+def test_what_is_to_be_signed_comes_with_the_result(builder: Builder) -> None:
+    target = builder.content()["target"]
+    data = base64.b64decode(target["manifest"])
+    assert (sha256(data), len(data)) == (target["sha256"], target["length"])
+    assert parse_manifest(data).counter == 1
+
+
 def test_a_new_release_writes_only_what_is_new_and_the_old_one_stays_until_it_is_pruned(builder: Builder) -> None:
     builder.publish(1, first := builder.content()["target"])
     changed = {"voice": {**MODELS["voice"], "vocab.txt": b"d e f"}}
@@ -216,6 +239,7 @@ def test_packages_and_runtime_come_by_their_paths(builder: Builder, tmp_path: Pa
         ({"part_size": "3GiB"}, "invalid", "part_size"),
         ({"prune": True}, "invalid", "state=published"),
         ({"targets": {"releases/demo/1.json": "x"}}, "invalid", "targets: releases/demo/1.json"),
+        ({"manifests": {"demo": "?"}}, "invalid", "manifests: 'demo' is not base64"),
         ({"fleet": "Not A Name"}, "manifest_invalid", "fleet"),
         ({"root": "/nonexistent"}, "blob_missing", "model_pull"),
         ({"runtime": "/nonexistent"}, "invalid", "/nonexistent"),
