@@ -14,10 +14,9 @@ by that is loaded again. Layers of a base are from before, so they stay as they 
 
 from __future__ import annotations
 
-import gzip
+import itertools
 import json
 import os
-import posixpath
 import shutil
 import tarfile
 import tempfile
@@ -26,18 +25,11 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_archive import Layer, read_layer
-from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import (
-    Answer,
-    ImageEngineError,
-    engine_environment,
-    engine_error,
-)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import ImageEngineError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_load import load_image
-from ansible_collections.emorobcare.fleet.plugins.module_utils._image_process import start
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_saved import BROKEN, save, walk
 
 _BUFFER = 2**20
-_LARGEST_JSON = 2**24
-_GZIP = b"\x1f\x8b"
 _TIMES = ("mtime", "atime", "ctime")
 # What is said of an image itself; builders add what they know of the build.
 _KEPT = ("architecture", "author", "config", "os", "variant")
@@ -109,55 +101,22 @@ def _settled(path: str, epoch: int) -> Layer | None:
 
 
 def _save(image: str, folder: str) -> _Saved:
-    with tempfile.TemporaryFile() as errors:
-        process = start(["docker", "image", "save", "--", image], engine_environment(os.environ), stderr=errors)
-        with process:
-            archive = t.cast("t.IO[bytes]", process.stdout)
-            try:
-                saved: _Saved | None = _unpack(archive, folder)
-                fault = ""
-            except (tarfile.TarError, EOFError, ValueError, KeyError, TypeError, IndexError) as exc:
-                saved, fault = None, str(exc)
-            while archive.read(_BUFFER):  # what follows the archive's end, so that its writer can end too
-                pass
-        errors.seek(0)
-        said = errors.read().decode(errors="replace")
-    if process.returncode != 0:
-        raise engine_error("docker image save", Answer(process.returncode, "", said))
-    if saved is None:
-        raise ImageSettleError(f"docker image save gave an archive of {image} that cannot be read: {fault}")
-    return saved
+    try:
+        return save([image], lambda archive: _unpack(archive, folder))
+    except BROKEN as exc:
+        raise ImageSettleError(f"docker image save gave an archive of {image} that cannot be read: {exc}") from exc
 
 
 def _unpack(archive: t.IO[bytes], folder: str) -> _Saved:
-    """Put layers into files, and read the documents about them; both of Docker's layouts have a manifest.json."""
-    documents: dict[str, t.Any] = {}
-    layers: dict[str, str] = {}
-    links: dict[str, str] = {}
-    with tarfile.open(fileobj=archive, mode="r|", bufsize=_BUFFER) as tar:
-        for number, member in enumerate(tar):
-            name = posixpath.normpath(member.name)
-            if member.issym():  # a layer that is there twice
-                links[name] = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
-            elif member.isreg():
-                content = t.cast("t.IO[bytes]", tar.extractfile(member))
-                head = content.read(512)
-                if head[:1] in (b"{", b"[") and member.size <= _LARGEST_JSON:
-                    documents[name] = json.loads(head + content.read())
-                elif head.startswith(_GZIP) or head[257:262] == b"ustar" or not head.strip(b"\0"):
-                    layers[name] = os.path.join(folder, f"layer-{number}")
-                    _spool(head, content, layers[name])
-    entry = documents["manifest.json"][0]
-    names = (posixpath.normpath(name) for name in entry["Layers"])
-    files = tuple(layers[links.get(name, name)] for name in names)
-    return _Saved(documents[posixpath.normpath(entry["Config"])], files)
+    """Put layers into files, and read the documents about them."""
+    numbers = itertools.count()
+    saved = walk(archive, lambda _name, layer: _spool(layer, os.path.join(folder, f"layer-{next(numbers)}")))
+    entry = json.loads(saved.document("manifest.json"))[0]
+    files = tuple(saved.layer(name) for name in entry["Layers"])
+    return _Saved(json.loads(saved.document(entry["Config"])), files)
 
 
-def _spool(head: bytes, rest: t.IO[bytes], path: str) -> None:
+def _spool(layer: t.IO[bytes], path: str) -> str:
     with open(path, "wb") as file:
-        file.write(head)
-        shutil.copyfileobj(rest, file, _BUFFER)
-    if head.startswith(_GZIP):
-        with gzip.open(path) as packed, open(f"{path}.unpacked", "wb") as file:
-            shutil.copyfileobj(packed, file, _BUFFER)
-        os.replace(f"{path}.unpacked", path)
+        shutil.copyfileobj(layer, file, _BUFFER)
+    return path
