@@ -129,7 +129,8 @@ def _report(errand: Errand, manifest: Manifest, outcome: Outcome, docker: Docker
         return
     for complaint in written.complaints:
         warn(complaint)
-    say(f"receipt: {written.path}")
+    if written.path:
+        say(f"receipt: {written.path}")
 
 
 @contextlib.contextmanager

@@ -14,10 +14,11 @@ import sys
 import time
 import typing as t
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils import _depot_apply, _depot_serve
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_apply import main as apply_main
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Source, check_layout
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import Manifest
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_serve import main as serve_main
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import TrustPlaces
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_trust import open_depot, read_release
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_verify import verify
@@ -34,11 +35,11 @@ def main(arguments: t.Sequence[str], root: str, secrets_root: str) -> int:
     """Run the command; the folders are those that it was made for. Exit codes: 0 done, 1 refused or failed, 2 usage."""
     word, rest = (arguments[0], arguments[1:]) if arguments else ("", ())
     if word == "apply":
-        return _depot_apply.main(rest, root, secrets_root)
+        return apply_main(rest, root, secrets_root)
     if word == "verify":
         return _verify(rest)
     if word == "serve":
-        return _depot_serve.main(rest, trusted_releases, open_source)
+        return serve_main(rest, trusted_releases, open_source)
     print(_USAGE, file=sys.stdout if word in ("-h", "--help") else sys.stderr)
     return 0 if word in ("-h", "--help") else 2
 

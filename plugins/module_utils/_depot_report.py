@@ -51,7 +51,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Written:
-    """The receipt's path below a folder of receipts, and why it could not be written elsewhere too.
+    """The receipt, its path below a folder of receipts, and why it could not be written elsewhere too.
 
     `new`: it says something that the one before it did not.
     """
@@ -65,6 +65,8 @@ class Written:
 def report(order: Order, told: Report, docker: Docker | None, time: int) -> Written:
     """Write a receipt to the host, and to the depot if it is a folder that can be written.
 
+    Where the newest one says the same, it stays the newest.
+
     Args:
         time: seconds since 1970.
 
@@ -73,26 +75,42 @@ def report(order: Order, told: Report, docker: Docker | None, time: int) -> Writ
     """
     places = order.places
     host = read_enrolment(places).host
-    before = read_receipts(Folder(order.root))
-    releases = dict(before[-1].receipt.releases) if before else {}
-    releases[told.manifest.stack] = told.entry
-    receipt = Receipt(host, time, releases, held(order.root, told.manifest, docker))
+    before = _newest(order.root, host)
+    receipt = Receipt(host, time, _releases(before, told), held(order.root, told.manifest, docker))
     signed = sign(receipt, os.path.join(places.state, HOST_KEY))
-    try:
-        path = write_receipt(os.path.join(order.root, RECEIPTS), signed)
-    except OSError as exc:
-        raise DepotError(f"{exc.filename or order.root}: {exc.strerror}", reason="io_error") from exc
-    complaints = []
+    new = not _same(before, receipt)
+    path, complaints = "", []
+    if new:
+        try:
+            path = write_receipt(os.path.join(order.root, RECEIPTS), signed)
+        except OSError as exc:
+            raise DepotError(f"{exc.filename or order.root}: {exc.strerror}", reason="io_error") from exc
     if "://" not in order.depot:
         try:
-            path = write_receipt(os.path.join(order.depot, RECEIPTS), signed)
-        except OSError as exc:
-            complaints.append(
-                f"the receipt is on this host alone ({order.root}/{RECEIPTS}/{path}): {exc.filename or order.depot}: "
-                f"{exc.strerror}"
-            )
-    new = not before or before[-1].receipt != replace(receipt, time=before[-1].receipt.time)
+            if not _same(_newest(order.depot, host), receipt):
+                path = write_receipt(os.path.join(order.depot, RECEIPTS), signed)
+        except (OSError, DepotError) as exc:
+            complaints.append(f"the receipt is on this host alone ({order.root}/{RECEIPTS}/{host}): {exc}")
     return Written(path, receipt, new, tuple(complaints))
+
+
+def _newest(folder: str, host: str) -> Receipt | None:
+    """Return the newest receipt of the host in a folder; None if there is none."""
+    own = [signed.receipt for signed in read_receipts(Folder(folder)) if signed.receipt.host == host]
+    return own[-1] if own else None
+
+
+def _releases(before: Receipt | None, told: Report) -> dict[str, t.Mapping[str, t.Any]]:
+    """Return what the host runs. A run that found all in place asked no gate: what the gate said before stands."""
+    releases = dict(before.releases) if before else {}
+    known, entry = releases.get(told.manifest.stack, {}), told.entry
+    if not told.gate and {**known, "gate": []} == entry:
+        entry = dict(known)
+    return {**releases, told.manifest.stack: entry}
+
+
+def _same(before: Receipt | None, now: Receipt) -> bool:
+    return before is not None and before == replace(now, time=before.time)
 
 
 def held(root: str, manifest: Manifest, docker: Docker | None) -> frozenset[str]:
