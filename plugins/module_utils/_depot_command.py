@@ -20,7 +20,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder imp
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import Manifest
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_serve import main as serve_main
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import TrustPlaces
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_trust import open_depot, read_release
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_trust import open_depot, releases_here
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_verify import verify
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_web import open_source
 from ansible_collections.emorobcare.fleet.plugins.module_utils._size import human
@@ -50,9 +50,7 @@ def trusted_releases(source: Source) -> list[Manifest]:
     Raises:
         DepotError: it trusts none of it.
     """
-    trusted = open_depot(source, TrustPlaces(), time.time)
-    found = trusted.releases().items()
-    return [read_release(source, trusted, stack, counter) for stack, counters in found for counter in counters]
+    return releases_here(source, open_depot(source, TrustPlaces(), time.time))
 
 
 def _verify(arguments: t.Sequence[str]) -> int:

@@ -27,7 +27,7 @@ import sys
 import threading
 import time
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import (
@@ -44,6 +44,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_routes imp
     Repository,
     catalog_of,
     document_reply,
+    loose_of,
     refusal,
     route,
 )
@@ -55,6 +56,7 @@ _SLICE = 256 << 10  # bytes; a client slower than this much in _SEND_LIMIT is ta
 _LINGER = 2.0  # seconds that a client gets to read the end, once we hang up
 _CLOSE_LIMIT = 5.0  # seconds that connections get to end once they are cut
 _CONNECTIONS = 64  # at a time; an engine opens a handful
+_FILE_LIMIT = 64 << 20  # bytes; index.json names everything in the depot
 _TLS_HANDSHAKE = b"\x16"  # how the first message of TLS begins
 _NO_TLS = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nThis is http, not https.\n"
 
@@ -128,7 +130,9 @@ class Registry(http.server.ThreadingHTTPServer):
     ) -> None:
         self.listen = listen or Listen()
         self.source: Source = source
-        self.catalog: dict[str, Repository] = catalog_of(manifests)
+        trusted = list(manifests)
+        self.catalog: dict[str, Repository] = catalog_of(trusted)
+        self.loose = loose_of(trusted)
         self.verbose = verbose
         self._tls = self.listen.context()
         self._room = threading.BoundedSemaphore(_CONNECTIONS)
@@ -294,7 +298,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
             self.close_connection = True  # we do not read bodies, so the next request could not be told from one
-        self._send(route(self.server.catalog, self.command, self.path, headers))
+        self._send(route(self.server.catalog, self.command, self.path, headers, self.server.loose))
 
     do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_GET
 
@@ -332,6 +336,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         source = self.server.source
         if reply.blob == EMPTY_SHA256:
             return Reply(reply.status, reply.headers, EMPTY[reply.start : reply.stop])
+        if reply.file:
+            document = source.read(reply.file, _FILE_LIMIT)
+            if document is None:
+                return refusal(404, "UNSUPPORTED", f"the depot has no {reply.file}")
+            return replace(reply, headers={**reply.headers, "Content-Length": str(len(document))}, body=document)
         if reply.manifest:
             return document_reply(reply, read_blob(source, reply.manifest, MANIFEST_LIMIT, reply.size))
         if reply.blob:

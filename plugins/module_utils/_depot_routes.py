@@ -11,6 +11,11 @@
     GET, HEAD  /v2/<name>/blobs/<digest>        whole, or one range of bytes
     GET, HEAD  /v2/<name>/tags/list             ?n=<count>&last=<tag>
 
+and what other hosts need to read the depot itself, as from any web server:
+
+    GET, HEAD  /oci-layout, /index.json, /depot.json, /metadata/<file>
+    GET, HEAD  /blobs/sha256/<digest>           whole, or one range of bytes
+
 Only what a trusted release manifest names can be asked for; all else is unknown, whatever the depot holds. An image is
 in the repository that `repository_of` says, with the tag of its reference; a model in `models/<name>`, with its version
 as tag.
@@ -22,9 +27,17 @@ import json
 import re
 import typing as t
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError, Reason
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import (
+    BLOBS,
+    INDEX,
+    LAYOUT,
+    METADATA,
+    VOLUME,
+)
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import Manifest
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import digest
 
@@ -42,6 +55,9 @@ _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _ENDPOINT = re.compile(r"/v2/(?P<name>.+)/(?:(?P<kind>manifests|blobs)/(?P<reference>[^/]+)|tags/(?P<tags>list))")
 _RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
+_SIGNED = rf"{METADATA}/(?:timestamp|[0-9]+\.(?:root|snapshot|targets))\.json"
+_FILE = re.compile(rf"/({LAYOUT}|{re.escape(INDEX)}|{re.escape(VOLUME)}|{_SIGNED})")
+_LOOSE = re.compile(rf"/{BLOBS}/([0-9a-f]{{64}})")
 _LONGEST_NUMBER = 18  # digits; more are no size of anything
 
 
@@ -58,13 +74,15 @@ class Repository:
 class Reply:
     """What to answer: a body, or content of the depot.
 
-    `manifest` is the SHA-256 of a document that is read whole; its type is known then. `blob` is the SHA-256 of
-    content of which the bytes start..stop-1 are sent. `size` is in bytes, of either of them as a whole.
+    `file` is one of the depot's own. `manifest` is the SHA-256 of a document that is read whole; its type is known
+    then. `blob` is the SHA-256 of content of which the bytes start..stop-1 are sent. `size` is in bytes, of either of
+    them as a whole.
     """
 
     status: int
     headers: t.Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    file: str = ""
     manifest: str = ""
     blob: str = ""
     size: int = 0
@@ -143,6 +161,15 @@ def _separator(found: re.Match[str]) -> str:
     return found[0] if legal else "-"
 
 
+def loose_of(manifests: t.Iterable[Manifest]) -> dict[str, int]:
+    """Return the bytes of each blob of trusted releases by SHA-256, those of the release manifests among them."""
+    loose: dict[str, int] = {}
+    for release in manifests:
+        document = release.encode()
+        loose.update({**release.carried, digest(document): len(document)})
+    return loose
+
+
 def catalog_of(manifests: t.Iterable[Manifest]) -> dict[str, Repository]:
     """Return the repositories of trusted releases. A tag that several of them have is the newest one's."""
     catalog: dict[str, Repository] = {}
@@ -174,21 +201,35 @@ def _add(
     repository.blobs.update((sha256, sizes[sha256]) for sha256 in contents)
 
 
-def route(catalog: t.Mapping[str, Repository], method: str, target: str, headers: t.Mapping[str, str]) -> Reply:
+def route(
+    catalog: t.Mapping[str, Repository],
+    method: str,
+    target: str,
+    headers: t.Mapping[str, str],
+    loose: t.Mapping[str, int] = MappingProxyType({}),
+) -> Reply:
     """Return the answer to a request.
 
     Args:
         target: path and query as they were sent.
         headers: with names in lower case; `range` and `if-range` count.
+        loose: blobs that the depot itself gives out, as `loose_of` returns them.
     """
     if method not in _READS:
         return refusal(405, "UNSUPPORTED", "this registry is read-only: it serves a depot", {"Allow": "GET, HEAD"})
     path, query = _split(target)
     if path in ("/v2", "/v2/"):
         return _json(200, {})
+    file, blob = _FILE.fullmatch(path), _LOOSE.fullmatch(path)
+    if file:
+        return Reply(200, {"Content-Type": "application/json"}, file=file[1])
+    if blob:
+        if blob[1] not in loose:
+            return refusal(404, "BLOB_UNKNOWN", f"no trusted release in the depot has {blob[1]}")
+        return _content(blob[1], loose[blob[1]], headers)
     found = _ENDPOINT.fullmatch(path)
     if found is None:
-        return refusal(404, "UNSUPPORTED", "there is nothing here; this registry serves /v2/ and only reads")
+        return refusal(404, "UNSUPPORTED", "there is nothing here; this serves a depot, and a registry at /v2/")
     name = found["name"]
     if not _REPOSITORY.fullmatch(name):
         return refusal(400, "NAME_INVALID", f"{name!r} is no name of a repository")
@@ -228,6 +269,10 @@ def _blob(name: str, repository: Repository, reference: str, headers: t.Mapping[
     size = repository.blobs.get(sha256)
     if size is None:
         return refusal(404, "BLOB_UNKNOWN", f"no trusted release in the depot has {reference} in {name}")
+    return _content(sha256, size, headers)
+
+
+def _content(sha256: str, size: int, headers: t.Mapping[str, str]) -> Reply:
     told = {
         **_identity(sha256),
         "Content-Type": "application/octet-stream",

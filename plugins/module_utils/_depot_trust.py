@@ -169,6 +169,20 @@ def read_release(source: Source, trusted: Trusted, stack: str, counter: int) -> 
     return manifest
 
 
+def releases_here(source: Source, trusted: Trusted, stack: str | None = None) -> list[Manifest]:
+    """Return the manifests of the releases that this medium has, or those of one stack.
+
+    The fleet's metadata is the same on every medium, and may name releases that only others have.
+
+    Raises:
+        DepotError: a manifest that is there cannot be relied on.
+    """
+    found = trusted.releases().items()
+    pairs = [(name, counter) for name, counters in found for counter in counters if stack in (None, name)]
+    here = [pair for pair in pairs if source.blob_size(trusted.targets[target_name(*pair)][0]) is not None]
+    return [read_release(source, trusted, *pair) for pair in here]
+
+
 def choose(
     source: Source,
     trusted: Trusted,

@@ -97,9 +97,15 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import check_layout
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Source, check_layout
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import Manifest
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import TrustPlaces
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_trust import Trusted, open_depot, read_release
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_trust import (
+    Trusted,
+    open_depot,
+    read_release,
+    releases_here,
+)
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_verify import verify
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_web import open_source
 
@@ -115,20 +121,20 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 }
 
 
-def chosen(trusted: Trusted, stack: str | None, counter: int | None) -> list[tuple[str, int]]:
-    """Return stack and counter of the releases to check.
+def chosen(source: Source, trusted: Trusted, stack: str | None, counter: int | None) -> list[Manifest]:
+    """Return the manifests of the releases to check.
 
     Raises:
-        DepotError: the depot has none of that stack.
+        DepotError: the depot has none of that stack, or not that one.
     """
-    releases = trusted.releases()
-    if stack is not None and stack not in releases:
+    if stack is not None and stack not in trusted.releases():
         raise DepotError(
-            f"{trusted.shown} has no release of stack {stack!r}; there is {', '.join(releases) or 'none'}",
+            f"{trusted.shown} has no release of stack {stack!r}; there is {', '.join(trusted.releases()) or 'none'}",
             reason="no_release",
         )
-    pairs = [(name, one) for name, counters in releases.items() for one in counters if stack in (None, name)]
-    return [(name, one) for name, one in pairs if counter in (None, one)] or [(str(stack), counter or 0)]
+    if stack is not None and counter is not None:
+        return [read_release(source, trusted, stack, counter)]
+    return releases_here(source, trusted, stack)
 
 
 def run(module: AnsibleModule) -> dict[str, t.Any]:
@@ -136,13 +142,12 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     places = TrustPlaces(params["trust_anchor"], params["trust_state"])
     with contextlib.closing(open_source(params["depot"], params["ca_path"])) as source:
         trusted = open_depot(source, places, time.time, params["lock_timeout"])
-        pairs = chosen(trusted, params["stack"], params["counter"]) if trusted.releases() else []
-        manifests = [read_release(source, trusted, *pair) for pair in pairs]
+        manifests = chosen(source, trusted, params["stack"], params["counter"])
         verified = verify(source, manifests, check_layout(source), strict=params["strict"])
     verified.check()
     return {
         "changed": False,
-        "releases": [f"{stack}/{counter}" for stack, counter in pairs],
+        "releases": [f"{manifest.stack}/{manifest.counter}" for manifest in manifests],
         "blobs": verified.blobs,
         "bytes": verified.bytes_read,
         "elsewhere": verified.elsewhere,

@@ -294,3 +294,43 @@ def test_a_release_without_images_and_models_serves_nothing(tmp_path: Path) -> N
     release = replace(Depot(tmp_path).manifest, images=(), models=())
     assert catalog_of([release]) == catalog_of([]) == {}
     assert re.search("NAME_UNKNOWN", route({}, "GET", "/v2/a/tags/list", {}).body.decode())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "oci-layout",
+        "index.json",
+        "depot.json",
+        "metadata/timestamp.json",
+        "metadata/1.root.json",
+        "metadata/12.targets.json",
+    ],
+)
+def test_files_of_the_depot_itself_are_given_out(name: str) -> None:
+    assert route({}, "GET", f"/{name}", {}).file == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "receipts/robot/1.json",
+        "metadata/root.json",
+        "metadata/../oci-layout",
+        "metadata/1.root.json.new",
+        "partial/x",
+        "",
+    ],
+)
+def test_what_else_lies_there_is_not(name: str) -> None:
+    reply = route({}, "GET", f"/{name}", {})
+    assert (reply.status, reply.file) == (404, "")
+
+
+def test_only_blobs_that_a_trusted_release_names_are_given_out() -> None:
+    known, other = "a" * 64, "b" * 64
+    reply = route({}, "GET", f"/blobs/sha256/{known}", {"range": "bytes=2-"}, {known: 10})
+    assert (reply.status, reply.blob, reply.start, reply.stop) == (206, known, 2, 10)
+    assert route({}, "GET", f"/blobs/sha256/{other}", {}, {known: 10}).status == 404
+    assert route({}, "GET", f"/blobs/sha256/{known}.p0000", {}, {known: 10}).status == 404
+    assert route({}, "PUT", f"/blobs/sha256/{known}", {}, {known: 10}).status == 405
