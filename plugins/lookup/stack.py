@@ -43,6 +43,13 @@ options:
       - debian
       - registry
     default: debian
+  carried:
+    description:
+      - Whether a depot brings the release to hosts. Then nothing is pulled there, and an image whose reference has a
+        digest is called by a tag that ends with the beginning of it, because no engine takes an image from a depot
+        under a digest of somebody else's.
+    type: bool
+    default: false
 notes:
   - C(stack.yml) is described in the collection's C(docs/stack-file.md), its schema is
     C(plugins/plugin_utils/stack.schema.json).
@@ -146,10 +153,9 @@ _raw:
           type: dict
     pulled:
       description:
-        - References of the images that hosts pull: those of services without a profile that are not built. Variables
-          are as the Compose files write them.
-      type: list
-      elements: str
+        - The images that are not built, of services without a profile. By the reference that the release says, the one
+          that the Compose files say, variables included. The two differ with O(carried=true) at most.
+      type: dict
     models:
       description:
         - Models with C(name), C(version) and C(files).
@@ -210,16 +216,17 @@ class LookupModule(LookupBase):
         self.set_options(var_options=variables, direct=kwargs)
         environment = self.get_option("environment")
         base_source = self.get_option("base_source")
-        return [self._load(term, environment, base_source) for term in terms]
+        carried = bool(self.get_option("carried"))
+        return [self._load(term, environment, base_source, carried) for term in terms]
 
-    def _load(self, term: t.Any, environment: str | None, base_source: t.Any) -> dict[str, t.Any]:
+    def _load(self, term: t.Any, environment: str | None, base_source: t.Any, carried: bool) -> dict[str, t.Any]:
         if not isinstance(term, str) or not term:
             raise AnsibleTemplatePluginError(f"emorobcare.fleet.stack needs the path of a stack's folder, got {term!r}")
         loader: t.Any = self._loader
         folder = pathlib.Path(str(loader.path_dwim(term)))
         try:
             # Plain strings: Ansible's own carry marks of where they come from, and would not be equal everywhere.
-            return load_stack(folder, str(environment) if environment else None, base_source, RECIPES)
+            return load_stack(folder, str(environment) if environment else None, base_source, RECIPES, carried)
         except StackFileError as exc:
             raise AnsibleTemplatePluginError(str(exc)) from exc
         except OSError as exc:

@@ -23,13 +23,18 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._audit_look impor
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import image_manifest
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_partial import Blob, of_bytes, of_file
-from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import ImageEngineError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import (
+    Answer,
+    ImageEngineError,
+    run_command,
+)
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_platform import PLATFORMS, platform_name
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_saved import BROKEN, Archive, save, walk
 from ansible_collections.emorobcare.fleet.plugins.module_utils._size import human
 
 _PIECE = 1 << 20
 
+Run = t.Callable[[list[str]], Answer]
 Inspect = t.Callable[[t.Sequence[str]], t.Mapping[str, t.Mapping[str, t.Any]]]
 
 
@@ -68,6 +73,44 @@ class Content:
     @property
     def manifest(self) -> bytes:
         return image_manifest(self.config, self.layers)
+
+
+def fetch(
+    pulled: t.Mapping[str, str], architecture: str, check_mode: bool, ask: Inspect = inspect, run: Run = run_command
+) -> list[str]:
+    """Pull the images that are not built and not there, and give them the references of the release; return those.
+
+    Args:
+        pulled: what to pull, by the reference that it gets.
+        architecture: as Debian calls it.
+        check_mode: only tell which.
+
+    Raises:
+        DepotError: one cannot be pulled (`image_unavailable`).
+    """
+    platform = next(one for one in PLATFORMS if one.debian == architecture)
+    try:
+        found = ask(list(dict.fromkeys([*pulled, *pulled.values()])))
+        lacking = [name for name in pulled if name not in found or _platform(found[name]) != platform.name]
+        for reference in [] if check_mode else lacking:
+            source = pulled[reference]
+            if source not in found or _platform(found[source]) != platform.name:
+                _must(run(["docker", "pull", "--quiet", f"--platform={platform.name}", "--", source]), source)
+            if source != reference:
+                _must(run(["docker", "image", "tag", source, reference]), source)
+    except ImageEngineError as exc:
+        raise DepotError(str(exc), reason="image_unavailable") from exc
+    return lacking
+
+
+def _must(answer: Answer, source: str) -> None:
+    if answer.status != 0:
+        raise DepotError(
+            f"image {source} is not on this host and cannot be pulled: {answer.errors.strip()[-300:]}. Bring it here "
+            "once (docker pull, or docker load), then write the depot again",
+            reason="image_unavailable",
+            image=source,
+        )
 
 
 def look(references: t.Sequence[str], architecture: str, ask: Inspect = inspect) -> list[Found]:

@@ -81,6 +81,12 @@ options:
     type: list
     elements: str
     default: []
+  pulled:
+    description:
+      - Those of O(images) that are not built. What to pull, by the reference that it gets, as the lookup
+        P(emorobcare.fleet.stack#lookup) gives it. What is there is not pulled.
+    type: dict
+    default: {}
   fleet:
     description:
       - Name of the fleet that the release is for. Hosts of others refuse it.
@@ -259,6 +265,12 @@ written:
   returned: success
   type: int
   sample: 90868376
+pulls:
+  description: References of images that would have to be pulled first, so that nothing else can be told.
+  returned: in check mode, where there are any
+  type: list
+  elements: str
+  sample: [mongo:8.0]
 target:
   description: What is to be signed; V(none) where the depot has this release already.
   returned: success with O(state=content)
@@ -378,6 +390,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_gather import Wanted
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_images import fetch
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import PART_BYTES, is_sha256
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_medium import Medium, look_at_medium
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_publish import Published, publish
@@ -402,6 +415,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "id": {"type": "str"},
     "files": {"type": "dict"},
     "images": {"type": "list", "elements": "str", "default": []},
+    "pulled": {"type": "dict", "default": {}},
     "fleet": {"type": "str"},
     "architecture": {"type": "str", "choices": [*ARCHITECTURES]},
     "hardware": {"type": "list", "elements": "str", "default": []},
@@ -592,6 +606,10 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     params = module.params
     if params["state"] == "content":
         task = read_task(params, module.check_mode, module.tmpdir)
+        fetched = fetch(params["pulled"], params["architecture"], module.check_mode)
+        if fetched and module.check_mode:
+            # How large they are is known when they are here.
+            return {"changed": True, "pulls": fetched, "diff": {"before": {}, "after": {"pulled": fetched}}}
         result, part_size = describe_written(write_content(task)), task.part_size
     else:
         metadata = read_base64(params, "metadata")

@@ -23,6 +23,7 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._compose_file imp
     last,
     merged,
 )
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_error import Problem
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_model import (
     Model,
     ModelFile,
@@ -84,13 +85,66 @@ def release_document(
     return document if ingress is None else {**document, "ingress": dict(ingress)}
 
 
-def compose_release(stack: str, documents: t.Sequence[Document], images: t.Sequence[BuiltImage]) -> str:
+@dataclass(frozen=True)
+class PulledImage:
+    """An image that we do not build: the reference that the Compose files say, and the one that a depot brings it by.
+
+    A depot holds one architecture, and layers that are not compressed, so that the published digest is not that of its
+    manifest, and no engine takes an image under a digest that is not its own. So the digest becomes part of the tag.
+    What the image is, the depot's release manifest pins.
+    """
+
+    source: str
+
+    @property
+    def carried(self) -> str:
+        name, _at, pinned = self.source.partition("@")
+        if not pinned:
+            return name
+        place, slash, last_part = name.rpartition("/")
+        base, _colon, tag = last_part.partition(":")
+        short = pinned.rpartition(":")[2][:12]
+        return f"{place}{slash}{base}:{tag}-{short}" if tag else f"{place}{slash}{base}:{short}"
+
+
+def pulled_images(documents: t.Sequence[Document], images: t.Sequence[BuiltImage]) -> dict[str, PulledImage]:
+    """Return the images that hosts pull, by service: of those without a profile that we do not build.
+
+    References are as the Compose files write them, variables included.
+    """
+    built = {image.service for image in images}
+    found = {}
+    for name, parts in merged(documents, "services").items():
+        profiles = [item for part in attribute(parts, "profiles") for item in items(part)]
+        image = last(parts, "image")
+        if name not in built and image and not profiles:
+            found[name] = PulledImage(str(image))
+    return found
+
+
+def carried_problems(documents: t.Sequence[Document], images: t.Sequence[BuiltImage]) -> t.Iterator[Problem]:
+    """Return what keeps a depot from bringing the images of a stack."""
+    services = merged(documents, "services")
+    for name, image in pulled_images(documents, images).items():
+        if "$" in image.source:
+            (*_others, part) = attribute(services[name], "image")
+            yield part.problem(
+                f"{image.source} has a variable, and a depot must know which image it brings; write the reference out"
+            )
+
+
+def compose_release(
+    stack: str, documents: t.Sequence[Document], images: t.Sequence[BuiltImage], carried: bool = False
+) -> str:
     """Return the Compose file that pins what we built and labels what Compose makes.
 
-    A service that we build loses its C(build), so that a missing image is an error and not a build on a robot.
+    A service that we build loses its C(build), so that a missing image is an error and not a build on a robot. Where a
+    depot brings the images (C(carried)), none is pulled either.
     """
     labels = {STACK_LABEL: stack}
     references = {image.service: image.reference for image in images}
+    if carried:
+        references |= {name: image.carried for name, image in pulled_images(documents, images).items()}
     services: dict[str, t.Any] = {}
     for name, parts in merged(documents, "services").items():
         services[name] = {"labels": labels}
@@ -104,21 +158,6 @@ def compose_release(stack: str, documents: t.Sequence[Document], images: t.Seque
         made = {name: {"labels": labels} for name, parts in things.items() if not _is_external(parts)}
         tree |= {section: made} if made else {}
     return _HEAD + "".join(_yaml(tree, 0))
-
-
-def pulled_images(documents: t.Sequence[Document], images: t.Sequence[BuiltImage]) -> list[str]:
-    """Return the references of the images that hosts pull: of services without a profile that we do not build.
-
-    They are as the Compose files write them, variables included.
-    """
-    built = {image.service for image in images}
-    found = set()
-    for name, parts in merged(documents, "services").items():
-        profiles = [item for part in attribute(parts, "profiles") for item in items(part)]
-        image = last(parts, "image")
-        if name not in built and image and not profiles:
-            found.add(str(image))
-    return sorted(found)
 
 
 class _Reset:

@@ -21,6 +21,7 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._model_manifest i
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._release import (
     COMPOSE_RELEASE,
     BuiltImage,
+    carried_problems,
     compose_release,
     pulled_images,
     release_document,
@@ -57,11 +58,15 @@ _OVERLAY = re.compile(r"compose\.([a-z0-9][a-z0-9-]*)\.yml")
 
 
 def load_stack(
-    folder: pathlib.Path, environment: str | None, base_source: BaseSource, recipes: pathlib.Path
+    folder: pathlib.Path,
+    environment: str | None,
+    base_source: BaseSource,
+    recipes: pathlib.Path,
+    carried: bool = False,
 ) -> dict[str, t.Any]:
     """Read a stack and return it as plain JSON types; the lookup's documentation says what is in it.
 
-    C(folder) is absolute; C(recipes) is the folder of the bases' recipes.
+    C(folder) is absolute; C(recipes) is the folder of the bases' recipes; C(carried): a depot brings the images.
 
     Raises:
         StackFileError: with everything that is wrong.
@@ -79,10 +84,12 @@ def load_stack(
     carried, file_problems = release_files(folder, stack_file, documents)
     images, image_problems = prepare_images(folder, stack_file, stack, services, base_source, recipes)
     problems += [*file_problems, *image_problems, *ingress_problems(stack_file, stack, services)]
+    built = [BuiltImage(image.service, image.reference, image.input) for image in images]
+    problems += carried_problems(documents, built) if carried else []
     if problems:
         raise StackFileError(problems)
-    built = [BuiltImage(image.service, image.reference, image.input) for image in images]
-    generated = compose_release(stack.name, documents, built).encode()
+    generated = compose_release(stack.name, documents, built, carried).encode()
+    pulled = pulled_images(documents, built).values()
     files = {**carried, **{name: (folder / name).read_bytes() for name in compose}, COMPOSE_RELEASE: generated}
     image, doors = ingress_image(stack_file, base_source, recipes) if stack.ingress else ("", ())
     ingress = ingress_document(stack, services, image)
@@ -94,7 +101,7 @@ def load_stack(
         "compose_files": list(compose),
         **_stack_result(stack),
         **_image_result(images, doors),
-        "pulled": pulled_images(documents, built),
+        "pulled": {image.carried if carried else image.source: image.source for image in pulled},
         "services": document["services"],
         "release": {
             "id": digest(canonical(document)),

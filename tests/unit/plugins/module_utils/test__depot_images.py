@@ -17,11 +17,13 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error impo
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_images import (
     Content,
     Found,
+    fetch,
     known_content,
     look,
     save_images,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import image_manifest
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import Answer
 from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._depot_writing import sha256
 
 Members = list[tuple[str, t.Union[bytes, str]]]  # a text is what a link leads to
@@ -246,3 +248,51 @@ def test_an_image_that_the_host_lacks_is_named_with_the_way_out(reference: str, 
     with pytest.raises(DepotError, match=said) as caught:
         look([reference], architecture, lambda names: {one: IMAGES[one] for one in names if one in IMAGES})
     assert caught.value.reason == "image_unavailable"
+
+
+class Registry:
+    """An engine that pulls what a registry has, and notes what it was asked."""
+
+    def __init__(self, has: t.Iterable[str], offers: t.Iterable[str] = ()) -> None:
+        self.images = {name: raw("amd64") for name in has}
+        self.offers = set(offers)
+        self.asked: list[str] = []
+
+    def ask(self, names: t.Sequence[str]) -> dict[str, dict[str, t.Any]]:
+        return {name: self.images[name] for name in names if name in self.images}
+
+    def run(self, argv: list[str]) -> Answer:
+        self.asked.append(" ".join(argv[1:3] if argv[1] == "image" else argv[1:2]))
+        if argv[1] == "pull" and argv[-1] not in self.offers:
+            return Answer(1, "", "no route to host")
+        return Answer(0, "", "")
+
+
+PINNED = "mongo:8.0@sha256:" + "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("has", "lacking", "asked"),
+    [
+        pytest.param(["mongo:8.0-000000000000"], [], [], id="there"),
+        pytest.param([PINNED], ["mongo:8.0-000000000000"], ["image tag"], id="there under its digest"),
+        pytest.param([], ["mongo:8.0-000000000000"], ["pull", "image tag"], id="not there"),
+    ],
+)
+def test_what_is_not_built_is_pulled_once_and_named(has: list[str], lacking: list[str], asked: list[str]) -> None:
+    registry = Registry(has, [PINNED])
+    assert fetch({"mongo:8.0-000000000000": PINNED}, "amd64", False, registry.ask, registry.run) == lacking
+    assert registry.asked == asked
+
+
+def test_check_mode_tells_what_would_be_pulled() -> None:
+    registry = Registry([], ["redis:8"])
+    assert fetch({"redis:8": "redis:8"}, "amd64", True, registry.ask, registry.run) == ["redis:8"]
+    assert registry.asked == []
+
+
+def test_what_cannot_be_pulled_is_refused_with_the_engines_words() -> None:
+    registry = Registry([])
+    with pytest.raises(DepotError, match="no route to host") as refusal:
+        fetch({"redis:8": "redis:8"}, "amd64", False, registry.ask, registry.run)
+    assert refusal.value.reason == "image_unavailable"

@@ -18,11 +18,14 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._compose_file import parse_compose
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._release import (
     BuiltImage,
+    PulledImage,
+    carried_problems,
     compose_release,
     pulled_images,
     release_document,
 )
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_model import make_stack
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._yaml_file import Document
 
 LABELS = {"org.emorobcare.fleet.stack": "demo"}
 API = BuiltImage("api", "demo/api:0123", "0123")
@@ -57,27 +60,63 @@ def test_only_a_build_that_is_there_is_taken_away() -> None:
     )
 
 
+SHA = "sha256:" + "0123456789abcdef" * 4
+
+
+def documents_of(*texts: str) -> list[Document]:
+    return [parse_compose(f"{number}.yml", text.encode()) for number, text in enumerate(texts)]
+
+
 @pytest.mark.parametrize(
     ("texts", "pulled"),
     [
         pytest.param(
-            ["services: {api: {image: x}, db: {image: postgres:17}}"], ["postgres:17"], id="not what we build"
-        ),
-        pytest.param(["services: {a: {image: redis:8}, b: {image: redis:8}}"], ["redis:8"], id="each once"),
-        pytest.param(
-            ["services: {db: {image: postgres:17}}", "services: {db: {profiles: [upstream]}}"],
-            [],
-            id="not by a profile",
+            ["services: {api: {image: x}, db: {image: postgres:17}}"], {"db": "postgres:17"}, id="not what we build"
         ),
         pytest.param(
-            ["services: {db: {image: postgres:17}}", "services: {db: {image: postgres:18}}"], ["postgres:18"], id="last"
+            ["services: {db: {image: postgres:17}}", "services: {db: {profiles: [upstream]}}"], {}, id="no profile"
         ),
-        pytest.param(["services: {db: {image: 'postgres:${TAG}'}}"], ["postgres:${TAG}"], id="as it is written"),
+        pytest.param(
+            ["services: {db: {image: postgres:17}}", "services: {db: {image: postgres:18}}"],
+            {"db": "postgres:18"},
+            id="last",
+        ),
+        pytest.param(["services: {db: {image: 'postgres:${TAG}'}}"], {"db": "postgres:${TAG}"}, id="as it is written"),
     ],
 )
-def test_what_hosts_pull_is_told(texts: list[str], pulled: list[str]) -> None:
-    documents = [parse_compose(f"{number}.yml", text.encode()) for number, text in enumerate(texts)]
-    assert pulled_images(documents, [API]) == pulled
+def test_what_hosts_pull_is_told(texts: list[str], pulled: dict[str, str]) -> None:
+    found = pulled_images(documents_of(*texts), [API])
+    assert {name: image.source for name, image in found.items()} == pulled
+
+
+@pytest.mark.parametrize(
+    ("source", "carried"),
+    [
+        ("postgres:17", "postgres:17"),
+        ("postgres", "postgres"),
+        (f"mongo:8.0@{SHA}", "mongo:8.0-0123456789ab"),
+        (f"mongo@{SHA}", "mongo:0123456789ab"),
+        (f"host.lan:5000/x/y:1@{SHA}", "host.lan:5000/x/y:1-0123456789ab"),
+        (f"host.lan:5000/x/y@{SHA}", "host.lan:5000/x/y:0123456789ab"),
+    ],
+)
+def test_a_depot_brings_an_image_by_a_tag(source: str, carried: str) -> None:
+    assert PulledImage(source).carried == carried
+
+
+def test_a_release_that_a_depot_brings_pulls_nothing() -> None:
+    texts = f"services: {{api: {{image: x}}, db: {{image: 'mongo:8.0@{SHA}'}}, extra: {{image: y, profiles: [more]}}}}"
+    data = yaml.load(compose_release("demo", documents_of(texts), [API], carried=True), Loader)
+    assert data["services"]["db"] == {"image": "mongo:8.0-0123456789ab", "pull_policy": "never", "labels": LABELS}
+    assert data["services"]["extra"] == {"labels": LABELS}
+    assert "image" not in yaml.load(compose_release("demo", documents_of(texts), [API]), Loader)["services"]["db"]
+
+
+def test_a_depot_must_know_which_image_it_brings() -> None:
+    texts = ["services: {db: {image: 'postgres:17'}}", "services:\n  db:\n    image: postgres:${TAG}"]
+    (problem,) = carried_problems(documents_of(*texts), [API])
+    assert "1.yml:3" in str(problem)
+    assert "postgres:${TAG} has a variable" in str(problem)
 
 
 THINGS = [
