@@ -81,7 +81,7 @@ def load_stack(
     services = merged(documents, "services")
     problems = [*relation_problems(stack_file), *audit_problems(stack_file)]
     problems += compose_problems(stack_file, stack, documents, others)
-    carried, file_problems = release_files(folder, stack_file, documents)
+    own_files, file_problems = release_files(folder, stack_file, documents)
     images, image_problems = prepare_images(folder, stack_file, stack, services, base_source, recipes)
     problems += [*file_problems, *image_problems, *ingress_problems(stack_file, stack, services)]
     built = [BuiltImage(image.service, image.reference, image.input) for image in images]
@@ -90,7 +90,7 @@ def load_stack(
         raise StackFileError(problems)
     generated = compose_release(stack.name, documents, built, carried).encode()
     pulled = pulled_images(documents, built).values()
-    files = {**carried, **{name: (folder / name).read_bytes() for name in compose}, COMPOSE_RELEASE: generated}
+    files = {**own_files, **{name: (folder / name).read_bytes() for name in compose}, COMPOSE_RELEASE: generated}
     image, doors = ingress_image(stack_file, base_source, recipes) if stack.ingress else ("", ())
     ingress = ingress_document(stack, services, image)
     document = release_document(stack, environment, [*compose, COMPOSE_RELEASE], files, built, services, ingress)
