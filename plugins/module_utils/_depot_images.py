@@ -103,6 +103,21 @@ def fetch(
     return lacking
 
 
+def absent(references: t.Sequence[str], architecture: str, ask: Inspect = inspect) -> list[str]:
+    """Return the references that the engine has no image for.
+
+    Raises:
+        DepotError: it does not answer (`image_unavailable`).
+    """
+    platform = next(one for one in PLATFORMS if one.debian == architecture)
+    names = {name: f"{name}{platform.suffix}" for name in references}
+    try:
+        found = ask([*names, *names.values()])
+    except ImageEngineError as exc:
+        raise DepotError(str(exc), reason="image_unavailable") from exc
+    return [name for name, other in names.items() if name not in found and other not in found]
+
+
 def _must(answer: Answer, source: str) -> None:
     if answer.status != 0:
         raise DepotError(

@@ -37,6 +37,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout imp
     LAYOUT,
     METADATA,
     VOLUME,
+    release_artifact,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import Manifest
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import digest
@@ -162,11 +163,13 @@ def _separator(found: re.Match[str]) -> str:
 
 
 def loose_of(manifests: t.Iterable[Manifest]) -> dict[str, int]:
-    """Return the bytes of each blob of trusted releases by SHA-256, those of the release manifests among them."""
-    loose: dict[str, int] = {}
+    """Return the bytes of each blob of trusted releases by SHA-256, with the manifests of the releases themselves and
+    what tools find those by."""
+    loose = {EMPTY_SHA256: len(EMPTY)}
     for release in manifests:
         document = release.encode()
-        loose.update({**release.carried, digest(document): len(document)})
+        artifact = release_artifact(EMPTY_SHA256, (digest(document), len(document)))
+        loose.update({**release.carried, digest(document): len(document), digest(artifact): len(artifact)})
     return loose
 
 

@@ -265,8 +265,8 @@ written:
   returned: success
   type: int
   sample: 90868376
-pulls:
-  description: References of images that would have to be pulled first, so that nothing else can be told.
+absent:
+  description: References of images that would be built or pulled first, so that nothing else can be told yet.
   returned: in check mode, where there are any
   type: list
   elements: str
@@ -390,7 +390,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_gather import Wanted
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_images import fetch
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_images import absent, fetch
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import PART_BYTES, is_sha256
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_medium import Medium, look_at_medium
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_publish import Published, publish
@@ -606,10 +606,11 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     params = module.params
     if params["state"] == "content":
         task = read_task(params, module.check_mode, module.tmpdir)
-        fetched = fetch(params["pulled"], params["architecture"], module.check_mode)
-        if fetched and module.check_mode:
+        fetch(params["pulled"], params["architecture"], module.check_mode)
+        lacking = absent(params["images"], params["architecture"]) if module.check_mode else []
+        if lacking:
             # How large they are is known when they are here.
-            return {"changed": True, "pulls": fetched, "diff": {"before": {}, "after": {"pulled": fetched}}}
+            return {"changed": True, "absent": lacking, "diff": {"before": {}, "after": {"images": lacking}}}
         result, part_size = describe_written(write_content(task)), task.part_size
     else:
         metadata = read_base64(params, "metadata")

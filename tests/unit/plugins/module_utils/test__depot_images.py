@@ -17,6 +17,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error impo
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_images import (
     Content,
     Found,
+    absent,
     fetch,
     known_content,
     look,
@@ -296,3 +297,9 @@ def test_what_cannot_be_pulled_is_refused_with_the_engines_words() -> None:
     with pytest.raises(DepotError, match="no route to host") as refusal:
         fetch({"redis:8": "redis:8"}, "amd64", False, registry.ask, registry.run)
     assert refusal.value.reason == "image_unavailable"
+
+
+def test_images_that_would_be_built_first_are_told() -> None:
+    registry = Registry(["demo/api:1", "demo/web:1-arm64"])
+    assert absent(["demo/api:1", "demo/db:1"], "amd64", registry.ask) == ["demo/db:1"]
+    assert absent(["demo/web:1"], "arm64", registry.ask) == []

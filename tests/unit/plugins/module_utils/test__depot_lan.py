@@ -10,7 +10,12 @@ import hashlib
 from pathlib import Path
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Folder, read_blob
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import LAYOUT, part_name
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import (
+    LAYOUT,
+    encode_index,
+    part_name,
+    release_artifact,
+)
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_registry import serving
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_trust import (
     Host,
@@ -85,4 +90,17 @@ def test_a_blob_in_parts_is_served_whole(tmp_path: Path) -> None:
     with serving(folder, [manifest]) as registry:
         source = open_source(registry.base)
         assert read_blob(source, name, 5000, 5000) == CONTENTS[2]
+        source.close()
+
+
+def test_what_index_json_lists_is_served_too(tmp_path: Path) -> None:
+    depot = Depot(tmp_path / "depot")
+    manifest = depot.release(1, CONTENTS)
+    document = manifest.encode()
+    artifact = release_artifact(depot.put(b"{}"), (hashlib.sha256(document).hexdigest(), len(document)))
+    named = {"releases/demo:1": (depot.put(artifact), len(artifact))}
+    (depot.path / "index.json").write_bytes(encode_index(named))
+    with serving(Folder(str(depot.path)), [manifest]) as registry:
+        source = open_source(registry.base)
+        assert verify(source, [manifest]).problems == ()
         source.close()
