@@ -40,7 +40,7 @@ def main(arguments: t.Sequence[str], root: str, secrets_root: str) -> int:
         return _verify(rest)
     if word == "serve":
         return serve_main(rest, trusted_releases, open_source)
-    print(_USAGE, file=sys.stdout if word in ("-h", "--help") else sys.stderr)
+    _say(_USAGE, sys.stdout if word in ("-h", "--help") else sys.stderr)
     return 0 if word in ("-h", "--help") else 2
 
 
@@ -67,14 +67,20 @@ def _verify(arguments: t.Sequence[str]) -> int:
             manifests = trusted_releases(source)
             verified = verify(source, manifests, check_layout(source), strict=options.strict)
         for file in verified.extra:
-            print(f"{file}: nothing names it")
+            _say(f"{file}: nothing names it")
         verified.check()
     except DepotError as exc:
-        print(f"REFUSED ({exc.reason}): {exc}", file=sys.stderr)
+        _say(f"REFUSED ({exc.reason}): {exc}", sys.stderr)
         return 1
     elsewhere = f", {verified.elsewhere} more on other volumes" if verified.elsewhere else ""
-    print(
+    _say(
         f"{depot}: {len(manifests)} releases, {verified.blobs} blobs, {human(verified.bytes_read)}: all as signed"
         f"{elsewhere}"
     )
     return 0
+
+
+def _say(line: str, stream: t.TextIO | None = None) -> None:
+    stream = stream or sys.stdout
+    stream.write(f"{line}\n")
+    stream.flush()

@@ -179,27 +179,30 @@ class Folder:
     @contextlib.contextmanager
     def _opened(self, name: str, flags: int = 0) -> t.Iterator[int | None]:
         """Open a file of the depot, folder by folder, so that no link leads anywhere; None if it is not there."""
-        parts = name.split("/")
         fds: list[int] = []
         try:
-            try:
-                # The depot's own folder may be reached by a link: that is for whoever named it.
-                fds.append(os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
-                for part in parts[:-1]:
-                    fds.append(os.open(part, os.O_RDONLY | os.O_DIRECTORY | _SAFE, dir_fd=fds[-1]))
-                fds.append(os.open(parts[-1], os.O_RDONLY | flags | _SAFE, dir_fd=fds[-1]))
-            except FileNotFoundError:
-                yield None
-                return
-            except OSError as exc:
-                raise self._unreadable(name, exc) from exc
-            mode = os.fstat(fds[-1]).st_mode
-            if not (stat.S_ISDIR(mode) if flags & os.O_DIRECTORY else stat.S_ISREG(mode)):
-                raise DepotError(f"{self.path}/{name} is no plain file", reason="unsafe_path")
-            yield fds[-1]
+            yield self._descend(fds, name, flags)
         finally:
             for fd in reversed(fds):
                 os.close(fd)
+
+    def _descend(self, fds: list[int], name: str, flags: int) -> int | None:
+        """Open the folders above a file, and the file, one in the other; whatever is open is in `fds`."""
+        parts = name.split("/")
+        try:
+            # The depot's own folder may be reached by a link: that is for whoever named it.
+            fds.append(os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+            for part in parts[:-1]:
+                fds.append(os.open(part, os.O_RDONLY | os.O_DIRECTORY | _SAFE, dir_fd=fds[-1]))
+            fds.append(os.open(parts[-1], os.O_RDONLY | flags | _SAFE, dir_fd=fds[-1]))
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise self._unreadable(name, exc) from exc
+        mode = os.fstat(fds[-1]).st_mode
+        if not (stat.S_ISDIR(mode) if flags & os.O_DIRECTORY else stat.S_ISREG(mode)):
+            raise DepotError(f"{self.path}/{name} is no plain file", reason="unsafe_path")
+        return fds[-1]
 
     def _rest(self, fd: int, name: str, size: int, start: int = 0) -> t.Iterator[bytes]:
         """Return so many bytes of a file: what grew meanwhile is not read, and what shrank is an error."""

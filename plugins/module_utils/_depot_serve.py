@@ -81,10 +81,11 @@ def main(arguments: t.Sequence[str], trusted: Trusted, open_source: t.Callable[[
         source = open_source(told.depot)
         manifests = trusted(source)
         with _told_to_stop() as stop, serving(source, manifests, listen, told.verbose) as registry:
-            print(_greeting(registry), flush=True)
+            sys.stdout.write(f"{_greeting(registry)}\n")
+            sys.stdout.flush()
             stop.wait()
     except DepotError as exc:
-        print(f"fleet-depot: {exc} [{exc.reason}]", file=sys.stderr)
+        sys.stderr.write(f"fleet-depot: {exc} [{exc.reason}]\n")
         return 1
     return 0
 

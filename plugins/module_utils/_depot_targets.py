@@ -57,9 +57,8 @@ class Target:
         return int(self._parts()[1])
 
     def _parts(self) -> tuple[str, str]:
-        match = _TARGET.fullmatch(self.path)
-        assert match is not None, self.path
-        return match[1], match[2]
+        _releases, stack, file = self.path.split("/")
+        return stack, file.partition(".")[0]
 
 
 def target_of(manifest: Manifest) -> Target:

@@ -168,7 +168,7 @@ expires:
   returned: success
   type: str
   sample: 2028-11-25 08:00:00 UTC
-keys:
+public_keys:
   description: The keys that it names.
   returned: success
   type: list

@@ -226,28 +226,28 @@ def facts(folder: pathlib.Path, found: Found) -> dict[str, t.Any]:
     """Return what anybody may know of the keys: of the newest root, and of each key that it names."""
     root = found.root
     if root is None:
-        return {"root_version": 0, "expires": "", "keys": []}
+        return {"root_version": 0, "expires": "", "public_keys": []}
     keys = [
         {"name": _name(root, keyid), "role": role, "keyid": keyid, "private": has_private(folder, _name(root, keyid))}
         for role in ROLES
         for keyid in root.roles[role].keyids
     ]
-    return {"root_version": root.version, "expires": utc(root.expires.timestamp()), "keys": keys}
+    return {"root_version": root.version, "expires": utc(root.expires.timestamp()), "public_keys": keys}
 
 
 def planned_facts(before: t.Mapping[str, t.Any], plan: Plan) -> dict[str, t.Any]:
     """Return what the facts will be, as far as that can be known; ids of keys that are to be made cannot."""
     if not plan.changed:
         return dict(before)
-    kept = [key for key in before["keys"] if key["keyid"] not in plan.remove]
+    kept = [key for key in before["public_keys"] if key["keyid"] not in plan.remove]
     new = [{"name": name, "role": role_of(name), "keyid": _TO_BE_MADE, "private": True} for name in plan.add]
     keys = sorted([*kept, *new], key=lambda key: ROLES.index(key["role"]))
-    return {"root_version": plan.version, "expires": _TO_BE_MADE, "keys": keys}
+    return {"root_version": plan.version, "expires": _TO_BE_MADE, "public_keys": keys}
 
 
 def advice(folder: pathlib.Path, told: t.Mapping[str, t.Any]) -> list[str]:
     """Return in lines for people which private keys must not stay together, and where they belong."""
-    here = [key for key in told["keys"] if key["private"]]
+    here = [key for key in told["public_keys"] if key["private"]]
     files = [key["name"] for key in here if not (folder / f"{key['name']}.uri").exists()]
     roots = [name for name in files if role_of(name) == "root"]
     lines = [f"{folder}: root metadata version {told['root_version']}, good until {told['expires']}"]

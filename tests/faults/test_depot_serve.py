@@ -337,7 +337,7 @@ def test_runs_side_by_side_that_share_images_all_end_well(lab: Lab) -> None:
         lab.pull()
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        for future in [pool.submit(run) for _ in range(3)]:
+        for future in [pool.submit(run) for _number in range(3)]:
             future.result()
     assert lab.tags() == [f"{lab.name}:{tag}" for tag in ("1", "2", "3")]
     assert not lab.loopback()

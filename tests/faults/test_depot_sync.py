@@ -237,7 +237,7 @@ CHANGES: dict[str, t.Callable[[Path], object]] = {
     "flipped": lambda path: flip(path, len(LARGE) - 1),
     "shorter": lambda path: os.truncate(path, 10),
     "longer": lambda path: os.truncate(path, 10 << 30),
-    "a link": lambda path: link_in_place(path),
+    "a link": link_in_place,
     "gone": os.unlink,
 }
 

@@ -149,7 +149,7 @@ def test_after_a_power_cut_at_any_step_the_depot_is_the_old_or_the_new_one(cuts:
         with cuts.during():
             update.run(verify_written=False)  # reading back has the kernel write what it was told to forget
     seen = []
-    for picture in cuts.some(1 if type(cuts) is Cuts else 8):
+    for picture in cuts.some(8 if isinstance(cuts, BusyCuts) else 1):
         with LoopDisk(picture) as mount:
             update.builder.depot = mount / "depot"
             seen.append(update.look())
@@ -166,7 +166,7 @@ def test_after_a_power_cut_at_any_step_the_first_depot_is_none_or_a_whole_one(cu
             target = builder.content()["target"]
             builder.publish(1, target)
     seen = []
-    for picture in cuts.some(1 if type(cuts) is Cuts else 8):
+    for picture in cuts.some(8 if isinstance(cuts, BusyCuts) else 1):
         with LoopDisk(picture) as mount:
             builder.depot = mount / "depot"
             seen.append(builder.release_of())

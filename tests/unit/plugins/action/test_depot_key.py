@@ -41,7 +41,7 @@ def run(folder: Path, check_mode: bool = False, **args: t.Any) -> dict[str, t.An
 
 
 def names(result: dict[str, t.Any]) -> list[str]:
-    return [key["name"] for key in result["keys"]]
+    return [key["name"] for key in result["public_keys"]]
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -74,7 +74,7 @@ def test_keys_and_root_are_made_once(tmp_path: Path) -> None:
 def test_check_mode_makes_nothing_and_tells_what_would_be_made(tmp_path: Path) -> None:
     told = run(tmp_path / "keys", check_mode=True)
     assert (told["changed"], told["root_version"], names(told)) == (True, 1, FIRST)
-    assert {key["keyid"] for key in told["keys"]} == {"to be made"}
+    assert {key["keyid"] for key in told["public_keys"]} == {"to be made"}
     assert not (tmp_path / "keys").exists()
 
 
@@ -82,7 +82,7 @@ def test_the_second_run_needs_no_private_key_and_no_passphrase(keys: Path) -> No
     take_away(keys, *FIRST)
     told = run(keys, passphrases={})
     assert (told["changed"], names(told)) == (False, FIRST)
-    assert not any(key["private"] for key in told["keys"])
+    assert not any(key["private"] for key in told["public_keys"])
 
 
 def test_the_advice_says_which_private_keys_must_leave(keys: Path) -> None:
@@ -95,7 +95,7 @@ def test_the_advice_says_which_private_keys_must_leave(keys: Path) -> None:
 
 def test_counts_and_thresholds_are_those_of_the_first_root(tmp_path: Path) -> None:
     told = run(tmp_path, counts={"targets": 3}, thresholds={"targets": 2})
-    assert len([key for key in told["keys"] if key["role"] == "targets"]) == 3
+    assert len([key for key in told["public_keys"] if key["role"] == "targets"]) == 3
     root = json.loads((tmp_path / "1.root.json").read_bytes())["signed"]["roles"]
     assert (root["targets"]["threshold"], root["root"]["threshold"], len(root["root"]["keyids"])) == (2, 2, 3)
 

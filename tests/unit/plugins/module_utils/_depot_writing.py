@@ -168,8 +168,8 @@ class Builder:
             depot_write.main()
         return t.cast("Result", json.loads(output.getvalue()))
 
-    def content(self, models: Models = MODELS, **args: t.Any) -> Result:
-        return self.run(**{**options(self.root, models), **args})
+    def content(self, models: Models | None = None, **args: t.Any) -> Result:
+        return self.run(**{**options(self.root, MODELS if models is None else models), **args})
 
     def publish(self, version: int, *targets: Result, **args: t.Any) -> Result:
         return self.run(state="published", metadata=encoded(signed(version, *targets)), **args)

@@ -126,7 +126,7 @@ def _config(layers: t.Sequence[str]) -> bytes:
             "os": "linux",
             "config": {"Labels": {LABEL: "serve"}},
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{sha256}" for sha256 in layers]},
-            "history": [{"created_by": "test"} for _ in layers],
+            "history": [{"created_by": "test"} for _layer in layers],
         }
     ).encode()
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import json
 import socket
 import ssl
@@ -171,7 +172,7 @@ class Pulled(Folder):
     """A stick that is pulled after the first piece."""
 
     def pieces(self, sha256: str, start: int = 0) -> t.Iterator[bytes]:
-        yield next(super().pieces(sha256, start))
+        yield from itertools.islice(super().pieces(sha256, start), 1)
         raise DepotError("the stick was pulled", reason="io_error")
 
 
@@ -186,7 +187,7 @@ class Shrinking(Folder):
     """A blob that becomes shorter once its size was told."""
 
     def pieces(self, sha256: str, start: int = 0) -> t.Iterator[bytes]:
-        yield next(super().pieces(sha256, start))
+        yield from itertools.islice(super().pieces(sha256, start), 1)
 
 
 def test_a_blob_that_becomes_shorter_is_not_taken_for_whole(depot: Depot) -> None:
@@ -283,7 +284,7 @@ def test_a_client_that_does_not_read_is_hung_up_on(
 def test_more_connections_than_there_is_room_for_are_hung_up_on(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_depot_registry, "_CONNECTIONS", 2)
     with serving(depot.source, [depot.manifest]) as registry, contextlib.ExitStack() as stack:
-        kept = [http.client.HTTPConnection(registry.place, timeout=20) for _ in range(2)]
+        kept = [http.client.HTTPConnection(registry.place, timeout=20) for _number in range(2)]
         for connection in kept:
             stack.callback(connection.close)
             connection.request("GET", "/v2/")

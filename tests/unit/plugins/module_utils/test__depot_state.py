@@ -218,11 +218,11 @@ def test_what_is_accepted_again_is_not_written_again(places: TrustPlaces) -> Non
 
 
 def test_a_floor_never_goes_down() -> None:
-    one, other = Accepted({"root": 2, "targets": 1}, {"a": 5}, 9), Accepted({"root": 1, "snapshot": 4}, {"b": 1}, 7)
-    assert at_least(one, other) == at_least(other, one)
-    assert at_least(one, other) == Accepted({"root": 2, "snapshot": 4, "targets": 1}, {"a": 5, "b": 1}, 9)
-    assert with_release(one, "a", 4, 3) == one
-    assert with_release(one, "a", 6, 30) == Accepted(one.versions, {"a": 6}, 30)
+    left, right = Accepted({"root": 2, "targets": 1}, {"a": 5}, 9), Accepted({"root": 1, "snapshot": 4}, {"b": 1}, 7)
+    assert at_least(left, right) == at_least(other=left, one=right)
+    assert at_least(left, right) == Accepted({"root": 2, "snapshot": 4, "targets": 1}, {"a": 5, "b": 1}, 9)
+    assert with_release(left, "a", 4, 3) == left
+    assert with_release(left, "a", 6, 30) == Accepted(left.versions, {"a": 6}, 30)
 
 
 def test_only_one_at_a_time_touches_the_state(places: TrustPlaces) -> None:

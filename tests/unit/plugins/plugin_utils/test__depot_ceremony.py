@@ -103,7 +103,7 @@ def test_what_makes_no_sense_is_refused(found: Found, wanted: dict[str, t.Any], 
 
 
 def test_what_is_foreseen_names_no_key_that_does_not_exist_yet() -> None:
-    before = {"root_version": 1, "expires": "x", "keys": [{"name": "a-1", "role": "targets", "keyid": "1"}]}
+    before = {"root_version": 1, "expires": "x", "public_keys": [{"name": "a-1", "role": "targets", "keyid": "1"}]}
     after = planned_facts(before, Plan(("targets-2",), 2, "targets", ("targets-2",), ("1",)))
-    assert after["keys"] == [{"name": "targets-2", "role": "targets", "keyid": "to be made", "private": True}]
+    assert after["public_keys"] == [{"name": "targets-2", "role": "targets", "keyid": "to be made", "private": True}]
     assert planned_facts(before, Plan()) == before
