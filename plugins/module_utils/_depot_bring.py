@@ -15,7 +15,7 @@ import json
 import os
 import platform
 import typing as t
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import PIECE, BlobSource, check_layout
@@ -30,7 +30,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release im
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import TrustPlaces, telling, write_bytes
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_sync import Synced, SyncRequest, sync
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_trust import Host, choose, open_depot
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_verify import Say
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_verify import Say, noticing_loss
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_web import open_source
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Docker
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import Release, parse_document
@@ -50,7 +50,6 @@ class Order:
         depot: absolute path of a folder, or URL.
         stack: needed where the depot has several; `counter` says which release, None: the newest for this host.
         root: of the host store, an absolute path.
-        images: whether the engine is there already, to pull images.
         ca_path: PEM file of authorities, for https.
         lock_timeout: seconds to wait for another run.
     """
@@ -59,7 +58,6 @@ class Order:
     root: str
     stack: str | None = None
     counter: int | None = None
-    images: bool = True
     places: TrustPlaces = field(default_factory=TrustPlaces)
     ca_path: str | None = None
     lock_timeout: float = 3600.0
@@ -128,9 +126,11 @@ def opened(order: Order, now: t.Callable[[], float]) -> t.Iterator[tuple[BlobSou
         DepotError: the depot, or every release in it, is refused.
     """
     with contextlib.closing(open_source(order.depot, order.ca_path)) as source:
-        trusted = open_depot(source, order.places, now, order.lock_timeout)
-        host = Host(_ARCHITECTURES.get(platform.machine(), platform.machine()))
-        yield source, choose(source, trusted, order.places, host, order.stack, order.counter)
+        with noticing_loss(source):
+            trusted = open_depot(source, order.places, now, order.lock_timeout)
+            host = Host(_ARCHITECTURES.get(platform.machine(), platform.machine()))
+            manifest = choose(source, trusted, order.places, host, order.stack, order.counter)
+        yield source, manifest
 
 
 def bring(order: Order, docker: Docker | None, now: t.Callable[[], float], say: Say | None = None) -> Brought:
@@ -151,16 +151,14 @@ def bring(order: Order, docker: Docker | None, now: t.Callable[[], float], say: 
 def bring_release(
     order: Order, source: BlobSource, manifest: Manifest, docker: Docker | None, say: Say | None = None
 ) -> Brought:
-    """Bring a release that is trusted."""
-    engine = held_by_engine(docker, manifest) if docker else frozenset()
-    volume = check_layout(source)
-    request = SyncRequest(manifest, order.root, volume, engine, order.lock_timeout, order.check_mode)
-    if docker is None:
-        # No image is there to build upon yet; whether those that are left out will be is seen when they are pulled.
-        images = {blob for image in manifest.images for blob in image.blobs}
-        request = replace(request, engine=frozenset(manifest.assumes & images))
-    synced = sync(source, request, say)
-    pulled = _pull(order, docker, manifest, source) if docker and synced.complete else None
+    """Bring a release that is trusted.
+
+    Raises:
+        DepotError: something is refused or fails.
+    """
+    with noticing_loss(source, opened=True):
+        synced = sync(source, _sync_request(order, source, manifest, docker), say)
+        pulled = _pull(order, docker, manifest, source) if docker and synced.complete else None
     suite = debian_suite()
     packages, runtime = manifest.packages.get(suite or ""), manifest.runtime
     laid_out = False
@@ -178,6 +176,15 @@ def bring_release(
         f"{order.root}/runtime" if runtime else None,
         laid_out,
     )
+
+
+def _sync_request(order: Order, source: BlobSource, manifest: Manifest, docker: Docker | None) -> SyncRequest:
+    if docker:
+        engine = held_by_engine(docker, manifest)
+    else:
+        # No image is there to build upon yet; whether those that are left out will be is seen when they are pulled.
+        engine = manifest.assumes & {blob for image in manifest.images for blob in image.blobs}
+    return SyncRequest(manifest, order.root, check_layout(source), engine, order.lock_timeout, order.check_mode)
 
 
 def _pull(order: Order, docker: Docker, manifest: Manifest, source: BlobSource) -> PullPlan:

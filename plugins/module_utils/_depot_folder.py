@@ -170,7 +170,10 @@ class Folder:
     def names(self, folder: str) -> list[str]:
         """Return the names in a folder of the depot; none if it is not there."""
         with self._opened(folder, os.O_DIRECTORY) as fd:
-            return [] if fd is None else sorted(os.listdir(fd))
+            try:
+                return [] if fd is None else sorted(os.listdir(fd))
+            except OSError as exc:
+                raise self._unreadable(folder, exc) from exc
 
     def _size(self, name: str) -> int | None:
         with self._opened(name) as fd:
@@ -287,7 +290,8 @@ def _kind(entry: os.DirEntry[str]) -> Entry:
 def missing(shown: str, sha256: str) -> DepotError:
     """Return the error for a blob that should be there."""
     return DepotError(
-        f"{shown} lacks blob {sha256}; it was not copied whole. Write or copy the depot again",
+        f"{shown} lacks blob {sha256}; it was not copied whole. Write or copy the depot again (a run of depot_write "
+        "writes what is missing)",
         reason="blob_missing",
         blob=sha256,
     )
@@ -337,7 +341,8 @@ def read_blob(source: Source, sha256: str, limit: int, size: int | None = None) 
 def corrupt(shown: str, sha256: str, what: str) -> DepotError:
     """Return the error for a blob that is not what it should be."""
     return DepotError(
-        f"{shown}: blob {sha256} {what}. The stick is failing, or somebody changed it: write the depot again",
+        f"{shown}: blob {sha256} {what}. The stick is failing, or somebody changed it. Write the depot again with "
+        "verify_held=true of depot_write (-e depot_verify_held=true): without it only sizes are looked at",
         reason="blob_corrupt",
         blob=sha256,
     )

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import hashlib
 import json
 import os
@@ -150,14 +151,53 @@ def verify(
 
 def lost(source: Source, sha256: str) -> DepotError:
     """Return the error for a blob that is not there: alone, or with the whole depot."""
-    if source.read(LAYOUT, 4096) is not None:
-        return missing(source.shown, sha256)
+    return missing(source.shown, sha256) if is_there(source) else gone(source, blob=sha256)
+
+
+def is_there(source: Source) -> bool:
+    """Whether there is a depot at all; where a stick was pulled, there is an empty folder.
+
+    Raises:
+        DepotError: it cannot be told.
+    """
+    return source.read(LAYOUT, 4096) is not None
+
+
+def gone(source: Source, **details: t.Any) -> DepotError:
+    """Return the error for a depot that went away while it was read."""
     return DepotError(
         f"{source.shown} is gone: it has no {LAYOUT} any more. If the stick was pulled, put it in again, mount it "
         "there, and run the same again: it goes on from here",
         reason="io_error",
-        blob=sha256,
+        **details,
     )
+
+
+@contextlib.contextmanager
+def noticing_loss(source: Source, opened: bool = False) -> t.Iterator[None]:
+    """Tell a depot that goes away while it is read from one that lacks something: what was missed first says little.
+
+    Args:
+        opened: it was read before, so that there was a depot.
+
+    Raises:
+        DepotError: it went away (`io_error`); or what was raised inside.
+    """
+    began = opened or is_there(source)
+    try:
+        yield
+    except DepotError as exc:
+        if not began or exc.reason == "io_error" or _tells(source):
+            raise
+        raise gone(source) from exc
+
+
+def _tells(source: Source) -> bool:
+    """Whether the depot is there, or says by itself why it cannot be read."""
+    try:
+        return is_there(source)
+    except DepotError:
+        return True
 
 
 def _batches(order: t.Iterable[tuple[str, int]]) -> t.Iterator[list[tuple[str, int]]]:
