@@ -9,11 +9,13 @@ The documentation is in plugins/modules/depot_receipt_info.py.
 
 from __future__ import annotations
 
+import os
 import pathlib
 import typing as t
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.modules.depot_receipt_info import ARGUMENT_SPEC
 
 MODULE = "emorobcare.fleet.depot_receipt_info"
@@ -22,8 +24,20 @@ Result = dict[str, t.Any]
 
 
 def read_keys(folder: pathlib.Path) -> dict[str, str]:
-    """Return the public keys of a folder by host."""
-    return {path.stem: path.read_text(encoding="utf-8").strip() for path in sorted(folder.glob("*.pub"))}
+    """Return the public keys of a folder by host.
+
+    Raises:
+        DepotError: there is no such folder, or a key in it cannot be read (`key_missing`).
+    """
+    keys = {}
+    try:
+        for name in sorted(name for name in os.listdir(folder) if name.endswith(".pub")):
+            keys[name.removesuffix(".pub")] = (folder / name).read_text(encoding="utf-8").strip()
+    except OSError as exc:
+        raise DepotError(f"{exc.filename} cannot be read: {exc.strerror}", reason="key_missing") from exc
+    except UnicodeDecodeError as exc:
+        raise DepotError(f"{folder / name} is no public key", reason="key_missing") from exc
+    return keys
 
 
 class ActionModule(ActionBase):
@@ -38,7 +52,7 @@ class ActionModule(ActionBase):
             folder = pathlib.Path(args["keys"]).expanduser().absolute()
             try:
                 args["public_keys"] = {**args["public_keys"], **read_keys(folder)}
-            except OSError as exc:
-                return {**result, "failed": True, "msg": f"{exc.filename} cannot be read: {exc.strerror}"}
+            except DepotError as exc:
+                return {**result, "failed": True, "msg": str(exc), "reason": exc.reason}
         told = self._execute_module(module_name=MODULE, module_args=args, task_vars=task_vars or {})
         return {**result, **t.cast("Result", told)}

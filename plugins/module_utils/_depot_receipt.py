@@ -11,6 +11,7 @@ here has to know of cryptography. Format: docs/depot-format.md; signatures: PROT
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -111,9 +112,15 @@ def make_key(path: str, host: str) -> str:
     """
     if not os.path.exists(path):
         make_dirs(os.path.dirname(path), 0o700)
-        _keygen(["-q", "-t", "ed25519", "-N", "", "-C", host, "-f", path])
-        for name in (path, f"{path}.pub"):
+        new = f"{path}.new"
+        for name in (new, f"{new}.pub"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)  # of a run that was cut off; ssh-keygen would ask whether to replace it
+        _keygen(["-q", "-t", "ed25519", "-N", "", "-C", host, "-f", new])
+        for name in (f"{new}.pub", new):
             _sync(name)
+        os.rename(f"{new}.pub", f"{path}.pub")
+        os.rename(new, path)  # last: where there is a private key, both are there, and whole
         sync_dir(os.path.dirname(path))
     with open(f"{path}.pub", encoding="ascii") as file:
         return file.read().strip()
@@ -188,17 +195,30 @@ def read_receipts(depot: Folder) -> list[Signed]:
     return found
 
 
+def newest_of(receipts: t.Iterable[Receipt]) -> dict[str, Receipt]:
+    """Return the newest receipt of each host, by the host.
+
+    One that was written by a clock known to be wrong counts only where there is no other: it would hide those to come.
+    """
+    found: dict[str, Receipt] = {}
+    for receipt in receipts:
+        known = found.get(receipt.host)
+        if known is None or _age(receipt) >= _age(known):
+            found[receipt.host] = receipt
+    return found
+
+
+def _age(receipt: Receipt) -> tuple[bool, int]:
+    return receipt.refused.get("reason") != "clock", receipt.time
+
+
 def held_by_all(receipts: t.Iterable[Receipt], hosts: t.Collection[str]) -> frozenset[str]:
     """Return the digests that every host holds, by the newest receipt of each.
 
     Raises:
         DepotError: there is none of a host (`base_missing`).
     """
-    newest: dict[str, Receipt] = {}
-    for receipt in receipts:
-        known = newest.get(receipt.host)
-        if known is None or receipt.time >= known.time:
-            newest[receipt.host] = receipt
+    newest = newest_of(receipts)
     without = sorted(set(hosts) - set(newest))
     if without:
         raise DepotError(

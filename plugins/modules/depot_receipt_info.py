@@ -80,6 +80,9 @@ receipts:
     digests:
       description: How many blobs the host holds.
       type: int
+    refused:
+      description: C(reason) and C(message), where the host refused the depot that it was given last.
+      type: dict
 lines:
   description: What the receipts say, in lines for people.
   type: list
@@ -118,9 +121,11 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error impo
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Folder
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import RECEIPTS
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_receipt import (
+    Receipt,
     Signed,
     held_by_all,
     is_genuine,
+    newest_of,
     read_receipts,
     write_receipt,
 )
@@ -148,16 +153,6 @@ def sort_out(receipts: t.Sequence[Signed], keys: t.Mapping[str, str]) -> tuple[l
     return believed, refused
 
 
-def newest(receipts: t.Iterable[Signed]) -> list[Signed]:
-    """Return the newest receipt of each host, by the host's name."""
-    found: dict[str, Signed] = {}
-    for signed in receipts:
-        known = found.get(signed.receipt.host)
-        if known is None or signed.receipt.time >= known.receipt.time:
-            found[signed.receipt.host] = signed
-    return [found[host] for host in sorted(found)]
-
-
 def keep(dest: str, receipts: t.Sequence[Signed], check_mode: bool) -> bool:
     """Keep those that are not there yet; return whether there were any.
 
@@ -174,13 +169,15 @@ def keep(dest: str, receipts: t.Sequence[Signed], check_mode: bool) -> bool:
     return bool(new)
 
 
-def lines(signed: Signed) -> t.Iterator[str]:
+def lines(receipt: Receipt) -> t.Iterator[str]:
     """Return what a receipt says, for people."""
-    receipt = signed.receipt
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(receipt.time))
     for stack, entry in sorted(receipt.releases.items()):
         reason = f" ({entry['reason']})" if entry.get("reason") else ""
         yield f"{receipt.host}: {stack} release {entry.get('counter')} {entry.get('state')}{reason}, {when}"
+    if receipt.refused:
+        refused = receipt.refused
+        yield f"{receipt.host}: REFUSED a depot ({refused.get('reason')}), {when}: {refused.get('message')}"
 
 
 def told_refused(refused: t.Mapping[str, str]) -> str:
@@ -191,20 +188,23 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     params = module.params
     believed, refused = sort_out(read_receipts(Folder(params["depot"])), params["public_keys"])
     changed = bool(params["dest"]) and keep(params["dest"], believed, module.check_mode)
+    receipts = [one.receipt for one in believed]
+    newest = [receipt for _host, receipt in sorted(newest_of(receipts).items())]
     return {
         "changed": changed,
         "receipts": [
             {
-                "host": one.receipt.host,
-                "time": one.receipt.time,
-                "releases": {stack: dict(entry) for stack, entry in one.receipt.releases.items()},
-                "digests": len(one.receipt.digests),
+                "host": one.host,
+                "time": one.time,
+                "releases": {stack: dict(entry) for stack, entry in one.releases.items()},
+                "digests": len(one.digests),
+                "refused": dict(one.refused),
             }
-            for one in newest(believed)
+            for one in newest
         ],
-        "lines": [*(line for one in newest(believed) for line in lines(one)), *(told_refused(one) for one in refused)],
+        "lines": [*(line for one in newest for line in lines(one)), *(told_refused(one) for one in refused)],
         "refused": refused,
-        "held": sorted(held_by_all((one.receipt for one in believed), params["hosts"])),
+        "held": sorted(held_by_all(receipts, params["hosts"])),
     }
 
 
