@@ -12,7 +12,8 @@ Verify, bring, deploy behind the gate, remember, report. Packed into one file by
     shop: committed
     receipt: robot-7/4.json
 
-Exit codes: 0, every stack is on its release; 1, one is not, and runs what it ran before; 2, the command line is wrong.
+What is refused, and what is worth a look, is on the error output. Exit codes: 0, the host is on the release; 1, it is
+not, and runs what it ran before; 2, the command line is wrong.
 """
 
 from __future__ import annotations
@@ -36,17 +37,20 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_bring impo
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import BlobSource
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import Manifest
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_report import Report, report
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import TrustPlaces
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_report import (
+    Report,
+    Written,
+    report,
+    report_refusal,
+)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import TrustPlaces, alone
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_trust import accept
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Docker, default_cli
-from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import ModelError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_deploy import deploy
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_error import ReleaseError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files import Places, lock
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_prepare import Request, Site, secret_values
 from ansible_collections.emorobcare.fleet.plugins.module_utils._size import human
-from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import locked
 from ansible_collections.emorobcare.fleet.plugins.module_utils._text import Masker, printable
 
 Say = t.Callable[[str], None]
@@ -87,11 +91,11 @@ def apply(errand: Errand, cli: Cli, say: Say, warn: Say) -> bool:
         if errand.order.check_mode:
             return True
         outcome = _deploy(errand, manifest, cli, warn)
-        say(f"{manifest.stack}: {outcome.text}")
-        if outcome.state == "committed":
-            accept(errand.order.places, manifest)
+        committed = outcome.state == "committed"
+        (say if committed else warn)(f"{manifest.stack}: {outcome.text}")
+        remembered = committed and _remember(errand, manifest, warn)
         _report(errand, manifest, outcome, cli(()), say, warn)
-        return outcome.state == "committed"
+        return remembered
 
 
 @dataclass(frozen=True)
@@ -119,13 +123,32 @@ def _deploy(errand: Errand, manifest: Manifest, cli: Cli, warn: Say) -> Outcome:
     return Outcome("committed", "committed" if result["changed"] else "was committed already", result["gate"])
 
 
+def _remember(errand: Errand, manifest: Manifest, warn: Say) -> bool:
+    """Let no older release in from now on; return whether that is sure. The release runs either way."""
+    try:
+        accept(errand.order.places, manifest)
+    except DepotError as exc:
+        warn(
+            f"{manifest.stack}: the release runs, but this host cannot remember that it took it ({exc.reason}): {exc}. "
+            "Then run the same again"
+        )
+        return False
+    return True
+
+
 def _report(errand: Errand, manifest: Manifest, outcome: Outcome, docker: Docker, say: Say, warn: Say) -> None:
     """Write the receipt. The stack runs by now: what goes wrong here is told, and no more."""
     told = Report(manifest, outcome.state, outcome.gate, outcome.reason)
+    _told(lambda: report(errand.order, told, docker, int(errand.now())), say, warn)
+
+
+def _told(write: t.Callable[[], Written | None], say: Say, warn: Say) -> None:
     try:
-        written = report(errand.order, told, docker, int(errand.now()))
+        written = write()
     except DepotError as exc:
         warn(f"no receipt: {exc}")
+        return
+    if written is None:
         return
     for complaint in written.complaints:
         warn(complaint)
@@ -140,11 +163,8 @@ def _alone(errand: Errand) -> t.Iterator[None]:
     if not os.path.isdir(state):
         yield  # not enrolled, which whoever opens the depot says
         return
-    try:
-        with locked(os.path.join(state, "apply.lock"), errand.order.lock_timeout):
-            yield
-    except ModelError as exc:
-        raise DepotError(str(exc), reason="locked") from exc
+    with alone(errand.order.places, errand.order.lock_timeout, "apply.lock"):
+        yield
 
 
 def _title(source: BlobSource, manifest: Manifest) -> str:
@@ -160,8 +180,26 @@ def _took(brought: Brought) -> str:
     return f"{human(brought.synced.bytes_copied)} copied, {pulls} image{'' if pulls == 1 else 's'} pulled"
 
 
-def main(arguments: t.Sequence[str], root: str = "/var/lib/fleet", secrets_root: str = "/etc/fleet/secrets") -> int:
-    """Run the command."""
+def run(errand: Errand, cli: Cli, say: Say, warn: Say) -> int:
+    """Apply a depot, and tell of a refusal here and on the depot; return the exit code."""
+    try:
+        return 0 if apply(errand, cli, say, warn) else 1
+    except DepotError as exc:
+        refusal = exc
+    warn(f"NOT applied ({refusal.reason}): {refusal}. What runs is as it was")
+    if not errand.order.check_mode:
+        _told(lambda: report_refusal(errand.order, refusal, int(errand.now())), say, warn)
+    return 1
+
+
+def main(arguments: t.Sequence[str], root: str, secrets_root: str, places: TrustPlaces) -> int:
+    """Run the command; the folders are those of the host that it was made for."""
+    errand = read_errand(arguments, root, secrets_root, places)
+    return run(errand, default_cli, _writer(sys.stdout), _writer(sys.stderr))
+
+
+def read_errand(arguments: t.Sequence[str], root: str, secrets_root: str, places: TrustPlaces) -> Errand:
+    """Return what a command line asks for. Ends the process where it cannot be understood, as argparse does."""
     parser = argparse.ArgumentParser(
         prog="fleet-apply", description="Bring this host to the newest release of a depot, behind its gate."
     )
@@ -182,17 +220,12 @@ def main(arguments: t.Sequence[str], root: str = "/var/lib/fleet", secrets_root:
         options.root,
         options.stack,
         options.counter,
-        places=TrustPlaces(),
+        places=places,
         ca_path=options.ca,
         lock_timeout=options.lock_timeout,
         check_mode=options.check,
     )
-    errand = Errand(order, secrets_root, overrides=tuple(options.override))
-    try:
-        return 0 if apply(errand, default_cli, _writer(sys.stdout), _writer(sys.stderr)) else 1
-    except DepotError as exc:
-        _writer(sys.stderr)(f"NOT applied ({exc.reason}): {exc}. What runs is as it was")
-        return 1
+    return Errand(order, secrets_root, overrides=tuple(options.override))
 
 
 def _writer(stream: t.TextIO) -> Say:

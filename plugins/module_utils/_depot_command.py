@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import os
 import sys
 import time
@@ -17,6 +18,7 @@ import typing as t
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_apply import main as apply_main
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Source, check_layout
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_library import LIBRARY, need_tuf
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import Manifest
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_serve import main as serve_main
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import TrustPlaces
@@ -31,29 +33,39 @@ _USAGE = """usage: fleet-depot apply DEPOT    bring this host to the newest rele
 Each has --help."""
 
 
-def main(arguments: t.Sequence[str], root: str, secrets_root: str) -> int:
-    """Run the command; the folders are those that it was made for. Exit codes: 0 done, 1 refused or failed, 2 usage."""
+def main(arguments: t.Sequence[str], root: str, secrets_root: str, places: TrustPlaces, library: str = LIBRARY) -> int:
+    """Run the command. Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong.
+
+    Args:
+        root: folder of the host store; all folders are those of the host that the command was made for.
+        library: archive of the libraries that came with it.
+    """
     word, rest = (arguments[0], arguments[1:]) if arguments else ("", ())
+    if word not in ("apply", "verify", "serve"):
+        _say(_USAGE, sys.stdout if word in ("-h", "--help") else sys.stderr)
+        return 0 if word in ("-h", "--help") else 2
+    try:
+        need_tuf(library)
+    except DepotError as exc:
+        _say(f"fleet-depot: {exc} [{exc.reason}]", sys.stderr)
+        return 1
     if word == "apply":
-        return apply_main(rest, root, secrets_root)
+        return apply_main(rest, root, secrets_root, places)
     if word == "verify":
-        return _verify(rest)
-    if word == "serve":
-        return serve_main(rest, trusted_releases, open_source)
-    _say(_USAGE, sys.stdout if word in ("-h", "--help") else sys.stderr)
-    return 0 if word in ("-h", "--help") else 2
+        return _verify(rest, places)
+    return serve_main(rest, functools.partial(trusted_releases, places), open_source)
 
 
-def trusted_releases(source: Source) -> list[Manifest]:
+def trusted_releases(places: TrustPlaces, source: Source) -> list[Manifest]:
     """Return the releases of a depot that this host trusts.
 
     Raises:
         DepotError: it trusts none of it.
     """
-    return releases_here(source, open_depot(source, TrustPlaces(), time.time))
+    return releases_here(source, open_depot(source, places, time.time))
 
 
-def _verify(arguments: t.Sequence[str]) -> int:
+def _verify(arguments: t.Sequence[str], places: TrustPlaces) -> int:
     parser = argparse.ArgumentParser(
         prog="fleet-depot verify", description="Check the signatures of a depot, and the digest of all that it holds."
     )
@@ -64,7 +76,7 @@ def _verify(arguments: t.Sequence[str]) -> int:
     depot = options.depot if "://" in options.depot else os.path.abspath(options.depot)
     try:
         with contextlib.closing(open_source(depot, options.ca)) as source:
-            manifests = trusted_releases(source)
+            manifests = trusted_releases(places, source)
             verified = verify(source, manifests, check_layout(source), strict=options.strict)
         for file in verified.extra:
             _say(f"{file}: nothing names it")

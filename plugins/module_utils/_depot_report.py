@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # Private to this collection: it may change in any release.
-"""Tell what became of a release: on the host, and on the depot where that can be written."""
+"""Tell what became of a release, or why a depot was refused: on the host, and on the depot if that can be written."""
 
 from __future__ import annotations
 
@@ -14,19 +14,27 @@ from dataclasses import dataclass, replace
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_bring import Order, held_by_engine
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Folder
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_kept import explained
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import RECEIPTS, is_sha256
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_receipt import (
     Receipt,
+    Signed,
     read_receipts,
     sign,
     write_receipt,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import Manifest
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import read_enrolment
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_verify import is_there
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Docker
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_content import Store
+from ansible_collections.emorobcare.fleet.plugins.module_utils._text import printable
 
 HOST_KEY = "host_ed25519"
+
+_MESSAGE = 2000  # characters
+_UNTOLD = ("not_enrolled", "locked", "invalid")
+"""Refusals without a receipt: the host has no name to sign with yet, or nothing is wrong with the depot."""
 
 
 @dataclass(frozen=True)
@@ -73,25 +81,58 @@ def report(order: Order, told: Report, docker: Docker | None, time: int) -> Writ
     Raises:
         DepotError: the host is not enrolled, has no key, or its own disk refuses.
     """
-    places = order.places
-    host = read_enrolment(places).host
+    host = read_enrolment(order.places).host
     before = _newest(order.root, host)
     receipt = Receipt(host, time, _releases(before, told), held(order.root, told.manifest, docker))
-    signed = sign(receipt, os.path.join(places.state, HOST_KEY))
+    return _write(order, before, receipt)
+
+
+def report_refusal(order: Order, refusal: DepotError, time: int) -> Written | None:
+    """Write a receipt that says why the depot was refused; what the host runs and holds is as it was told last.
+
+    Returns:
+        What was written; None where such a refusal has no receipt.
+
+    Raises:
+        DepotError: as in `report`.
+    """
+    if refusal.reason in _UNTOLD:
+        return None
+    host = read_enrolment(order.places).host
+    before = _newest(order.root, host)
+    why = {"reason": refusal.reason, "message": printable(str(refusal), _MESSAGE)}
+    releases, digests = (before.releases, before.digests) if before else ({}, stored(order.root))
+    return _write(order, before, Receipt(host, time, releases, digests, why))
+
+
+def _write(order: Order, before: Receipt | None, receipt: Receipt) -> Written:
+    """Sign a receipt, and write it where the newest one says something else."""
+    signed = sign(receipt, os.path.join(order.places.state, HOST_KEY))
     new = not _same(before, receipt)
     path, complaints = "", []
     if new:
-        try:
+        with explained(order.root):
             path = write_receipt(os.path.join(order.root, RECEIPTS), signed)
-        except OSError as exc:
-            raise DepotError(f"{exc.filename or order.root}: {exc.strerror}", reason="io_error") from exc
     if "://" not in order.depot:
         try:
-            if not _same(_newest(order.depot, host), receipt):
-                path = write_receipt(os.path.join(order.depot, RECEIPTS), signed)
+            path = _write_to_depot(order.depot, signed) or path
         except (OSError, DepotError) as exc:
-            complaints.append(f"the receipt is on this host alone ({order.root}/{RECEIPTS}/{host}): {exc}")
+            complaints.append(f"the receipt is on this host alone ({order.root}/{RECEIPTS}/{receipt.host}): {exc}")
     return Written(path, receipt, new, tuple(complaints))
+
+
+def _write_to_depot(depot: str, signed: Signed) -> str:
+    """Write a receipt to a depot; return its path there, empty where one says the same already.
+
+    Raises:
+        DepotError: there is no depot: where a stick was pulled, the folder is the host's own.
+        OSError: it cannot be written.
+    """
+    if not is_there(Folder(depot)):
+        raise DepotError(f"there is no depot at {depot} (any more)", reason="not_a_depot")
+    if _same(_newest(depot, signed.receipt.host), signed.receipt):
+        return ""
+    return write_receipt(os.path.join(depot, RECEIPTS), signed)
 
 
 def _newest(folder: str, host: str) -> Receipt | None:
@@ -115,6 +156,12 @@ def _same(before: Receipt | None, now: Receipt) -> bool:
 
 def held(root: str, manifest: Manifest, docker: Docker | None) -> frozenset[str]:
     """Return what the host holds, by SHA-256: verified content of its store, and layers and images of its engine."""
+    return stored(root) | (held_by_engine(docker, manifest) if docker else frozenset())
+
+
+def stored(root: str) -> frozenset[str]:
+    """Return the verified content of the host store, by SHA-256."""
     store = Store(root)
-    stored = {name for name in os.listdir(store.blobs) if is_sha256(name)} if os.path.isdir(store.blobs) else set()
-    return frozenset(stored | (held_by_engine(docker, manifest) if docker else frozenset()))
+    with explained(root):
+        names = os.listdir(store.blobs) if os.path.isdir(store.blobs) else []
+    return frozenset(name for name in names if is_sha256(name))

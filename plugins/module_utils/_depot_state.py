@@ -204,6 +204,15 @@ def enrol(
     return any(changed)
 
 
+def check_root(places: TrustPlaces, root: bytes) -> None:
+    """Refuse to enrol a host with a root that it would not take.
+
+    Raises:
+        DepotError: it is none (`invalid`), or is older than what the host has accepted (`older`).
+    """
+    _enrolled_floor(places, root, Accepted(), False)
+
+
 def _enrolled_floor(places: TrustPlaces, root: bytes, floor: Accepted, forget: bool) -> Accepted:
     version = _root_version(root)
     kept = None if forget else _parse_accepted(_read(places.accepted))
@@ -217,15 +226,18 @@ def _enrolled_floor(places: TrustPlaces, root: bytes, floor: Accepted, forget: b
 
 
 @contextlib.contextmanager
-def alone(places: TrustPlaces, timeout: float = LOCK_TIMEOUT) -> t.Iterator[None]:
+def alone(places: TrustPlaces, timeout: float = LOCK_TIMEOUT, name: str = "lock") -> t.Iterator[None]:
     """Be the only one who reads and writes the host's state, waiting for that up to `timeout` seconds.
+
+    Args:
+        name: of the lock; another one is for something else of which there may be one at a time.
 
     Raises:
         DepotError: another run is at it (`locked`), or the folder of the state cannot be written.
     """
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(locked(f"{places.state}/lock", timeout))
+            stack.enter_context(locked(f"{places.state}/{name}", timeout))
         except ModelError as exc:
             raise DepotError(str(exc), reason="locked") from exc
         except OSError as exc:

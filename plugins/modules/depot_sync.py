@@ -16,6 +16,7 @@ description:
   - What is used is what was copied and checked; nothing of the depot is run or loaded before it was verified, and
     nothing that runs is touched.
   - What an interrupted run has copied is gone on with. The second run copies nothing.
+  - A depot that is refused gets a receipt that says why, where it can be written; the host keeps one, too.
 author:
   - The emorobcare.fleet contributors (@emorobcare)
 extends_documentation_fragment:
@@ -135,6 +136,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_bring import Brought, Order, bring, release_of
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_report import report_refusal
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import TrustPlaces
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import default_cli
 
@@ -190,11 +192,24 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     return {**result, "release": release_result(order.root, brought)} if there else result
 
 
+def tell(module: AnsibleModule, refusal: DepotError) -> None:
+    """Write a receipt of a refusal, so that whoever gets the stick back knows. What fails of that is only told."""
+    try:
+        written = report_refusal(read_order(module.params, False), refusal, int(time.time()))
+    except DepotError as exc:
+        module.warn(f"no receipt: {exc}")
+        return
+    for complaint in written.complaints if written else ():
+        module.warn(complaint)
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
         result = run(module)
     except DepotError as exc:
+        if not module.check_mode:
+            tell(module, exc)
         module.fail_json(msg=str(exc), reason=exc.reason, **exc.details)
     module.exit_json(**result)
 

@@ -78,7 +78,7 @@ options:
     type: str
   folder:
     description:
-      - Where the program and its libraries go.
+      - Where the program and its libraries go. Modules look for the libraries in the default one alone.
     type: path
     default: /usr/local/lib/fleet
   commands:
@@ -154,7 +154,9 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_report imp
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import (
     Enrolment,
     TrustPlaces,
+    check_root,
     enrol,
+    read_accepted,
     read_enrolment,
     read_root,
 )
@@ -205,12 +207,15 @@ class File:
         return found == self.content and stat.S_IMODE(os.stat(self.path).st_mode) == self.mode
 
 
-def make_program(root: str, secrets_root: str) -> bytes:
+def make_program(params: t.Mapping[str, t.Any]) -> bytes:
     """Return the program for these folders, packed from what Ansible sent with this module (see recover_tool)."""
     name = _depot_command.__name__.rpartition(".")[2]
+    root, secrets_root, library = params["root"], params["secrets_root"], os.path.join(params["folder"], _LIBRARIES)
     start = (
-        f"import sys\n\nfrom {_depot_command.__name__} import main\n\n"
-        f"raise SystemExit(main(sys.argv[1:], {root!r}, {secrets_root!r}))\n"
+        f"import sys\n\nfrom {_depot_command.__name__} import main\n"
+        f"from {TrustPlaces.__module__} import TrustPlaces\n\n"
+        f"places = TrustPlaces({params['trust_anchor']!r}, {params['trust_state']!r})\n"
+        f"raise SystemExit(main(sys.argv[1:], {root!r}, {secrets_root!r}, places, {library!r}))\n"
     )
     return pack(sources_of(name, loaded_source), start, interpreter())
 
@@ -218,7 +223,7 @@ def make_program(root: str, secrets_root: str) -> bytes:
 def wanted_files(params: t.Mapping[str, t.Any]) -> list[File]:
     """Return the program and the commands that call it."""
     program = os.path.join(params["folder"], PROGRAM)
-    files = [File(program, make_program(params["root"], params["secrets_root"]), 0o755)]
+    files = [File(program, make_program(params), 0o755)]
     for name, words in (("fleet-depot", ""), ("fleet-apply", "apply ")):
         script = f'#!/bin/sh\nexec {program} {words}"$@"\n'.encode()
         files.append(File(os.path.join(params["commands"], name), script, 0o755))
@@ -271,12 +276,25 @@ def wanted_enrolment(params: t.Mapping[str, t.Any], before: Enrolment | None) ->
 
 
 def must_enrol(places: TrustPlaces, before: Enrolment | None, wanted: Enrolment, metadata: bytes) -> bool:
-    if before != wanted or not os.path.exists(places.accepted):
+    """Whether the host is to be enrolled.
+
+    Raises:
+        DepotError: it was, and what it has accepted since is lost (`state_lost`), or is newer than the root (`older`).
+    """
+    if before is None:
         return True
     try:
-        return read_root(places) != metadata
-    except DepotError:
-        return True
+        read_accepted(places)
+    except DepotError as exc:
+        if exc.reason != "state_lost":
+            raise
+        raise DepotError(
+            f"{places.accepted} is missing or torn, so it is not known what this host has accepted. If you know that "
+            "no older depot will be given to it, enrol it again with fleet_forget=true (depot_forget of the role)",
+            reason="state_lost",
+        ) from exc
+    check_root(places, metadata)
+    return before != wanted or read_root(places) != metadata
 
 
 def shown(enrolment: Enrolment | None) -> dict[str, t.Any]:
@@ -288,13 +306,13 @@ def shown(enrolment: Enrolment | None) -> dict[str, t.Any]:
 def run(module: AnsibleModule) -> dict[str, t.Any]:
     """Look, tell, carry out."""
     params = module.params
-    places = TrustPlaces(params["trust_anchor"], params["trust_state"])
+    forget, places = params["forget"], TrustPlaces(params["trust_anchor"], params["trust_state"])
     metadata, before = read_metadata(params), enrolled(places)
     enrolment = wanted_enrolment(params, before)
     lacking = [file for file in wanted_files(params) if not file.is_there()]
-    libraries, enrolling = needs_libraries(params), must_enrol(places, before, enrolment, metadata)
+    libraries, enrolling = needs_libraries(params), forget or must_enrol(places, before, enrolment, metadata)
     key = os.path.join(places.state, HOST_KEY)
-    changed = bool(lacking or libraries or enrolling or params["forget"] or not os.path.exists(key))
+    changed = bool(lacking or libraries or enrolling or not os.path.exists(key))
     if not module.check_mode and not (libraries and not params["libraries"]):
         with writing("the commands"):
             for folder in (params["folder"], params["commands"]):
@@ -303,15 +321,8 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
                 take_libraries(params)
             for file in lacking:
                 write_file(file.path, file.content, file.mode)
-        if enrolling or params["forget"]:
-            lost = before is not None and not os.path.exists(places.accepted)
-            if lost and not params["forget"]:
-                raise DepotError(
-                    f"{places.accepted} is gone, so it is not known what this host has accepted. If you know that no "
-                    "older depot will be given to it, enrol it again with depot_forget=true",
-                    reason="state_lost",
-                )
-            enrol(places, metadata, enrolment, forget=params["forget"])
+        if enrolling:
+            enrol(places, metadata, enrolment, forget=forget)
         make_key(key, params["host"])
     return {
         "changed": changed,
