@@ -25,6 +25,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._size import huma
 
 _FAT = ("vfat", "msdos", "fat", "fuse.fusefat")
 _ESCAPED = re.compile(r"\\([0-7]{3})")
+_IN_MEMORY = ("tmpfs", "ramfs", "devtmpfs")
 _SECTOR = 512
 # What stands where in the first sector, by the specifications of FAT, exFAT and NTFS.
 _MARKS = ((3, b"EXFAT   ", "exfat"), (3, b"NTFS    ", "ntfs"), (82, b"FAT32   ", "vfat"), (54, b"FAT1", "vfat"))
@@ -122,6 +123,25 @@ def look_at_medium(path: str) -> Medium:
         user_space=mount.kind.startswith("fuse"),
         device=device,
     )
+
+
+def refuse_unmounted(medium: Medium, path: str, begun: bool) -> None:
+    """Refuse to begin a depot where the medium for it was not mounted: it would fill the system's own disk.
+
+    Args:
+        begun: whether there is a depot already.
+
+    Raises:
+        DepotError: `path` is on the file system of / or in memory (`invalid`).
+    """
+    if not begun and (medium.mount == "/" or medium.kind in _IN_MEMORY):
+        raise DepotError(
+            f"{path} holds no depot yet, and is on what is mounted at {medium.mount} ({medium.kind}), not on a medium "
+            "of its own. Mount the stick there (lsblk shows it); if the depot is to be on this machine's own disk, say "
+            "so with depot_on_disk=true",
+            reason="invalid",
+            mount=medium.mount,
+        )
 
 
 def existing(path: str) -> str:

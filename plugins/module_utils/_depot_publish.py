@@ -51,6 +51,8 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document
 
 _NAME = re.compile(r"timestamp\.json|([1-9][0-9]*)\.(root|targets|snapshot)\.json")
 _LAST = TIMESTAMP.rpartition("/")[2]
+_TELLING = ("1.root.json", _LAST)
+_METADATA_LIMIT = 1 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,39 @@ def needed(manifests: t.Iterable[Manifest], targets: t.Iterable[Target]) -> froz
     for manifest in manifests:
         blobs |= {*manifest.carried, digest(artifact_of(manifest))}
     return frozenset(blobs)
+
+
+def refuse_older(there: t.Mapping[str, bytes], given: t.Mapping[str, bytes], depot: str) -> None:
+    """Refuse metadata that is older than what the depot has from the same fleet, or is another one of the same version.
+
+    Hosts that have seen the depot would refuse it. Whoever signs has lost what was published, or has an old copy of it.
+
+    Args:
+        there: metadata files of the depot.
+
+    Raises:
+        DepotError: `older`, with the way out.
+    """
+    first = "1.root.json"
+    if _LAST not in given or _LAST not in there or there.get(first) != given.get(first) or there[_LAST] == given[_LAST]:
+        return
+    newest, version = _version(there[_LAST]), _version(given[_LAST])
+    if newest >= version:
+        raise DepotError(
+            f"{depot} has version {newest} of the fleet's metadata, and this is another one, version {version}: the "
+            "folder of keys lost what was published, or is an old copy. Nothing was published. Take the newest folder "
+            f"of keys; or copy {depot}/{METADATA}/*.json (of the newest depot) into published/ beside the keys, and "
+            "run this again",
+            reason="older",
+        )
+
+
+def _version(timestamp: bytes) -> int:
+    """Return the version of a timestamp; 0 where it is none, which is no reason not to replace it."""
+    try:
+        return int(json.loads(timestamp)["signed"]["version"])
+    except (ValueError, KeyError, TypeError):
+        return 0
 
 
 def make_publication(
@@ -181,6 +216,8 @@ def _publish(
     releases = _releases(store, targets, share)
     held = store.held()
     there = store.folder.names(METADATA)
+    own = {name: store.folder.read(f"{METADATA}/{name}", _METADATA_LIMIT) or b"" for name in there if name in _TELLING}
+    refuse_older(own, metadata, store.path)
     publication = make_publication(metadata, there, releases, held, share, prune)
     freed = sum(store.sizes(publication.pruned).values())
     changed = [name for name, data in _all_files(publication) if not store.has(name, data)]

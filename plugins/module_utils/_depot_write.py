@@ -24,6 +24,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_medium imp
     check_room,
     look_at_medium,
     refuse_read_only,
+    refuse_unmounted,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_partial import Blob
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import (
@@ -41,6 +42,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_targets im
     read_target,
     target_of,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_verify import is_there
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import digest
 from ansible_collections.emorobcare.fleet.plugins.module_utils._size import human
 
@@ -200,7 +202,8 @@ def make_plan(
 class Task:
     """What a run is told: the depot's folder, the release, what is signed (None: nobody said), and how to write.
 
-    `manifests` are the newest signed release manifests by stack, as far as the signer gave them.
+    `manifests` are the newest signed release manifests by stack, as far as the signer gave them. `own_medium`: a new
+    depot is refused where no medium of its own is mounted.
     """
 
     depot: str
@@ -211,6 +214,7 @@ class Task:
     part_size: int | None = None
     verify_written: bool = True
     verify_held: bool = False
+    own_medium: bool = False
     check_mode: bool = False
     tmpdir: str | None = None
 
@@ -234,6 +238,8 @@ def write_content(task: Task) -> Written:
     medium = look_at_medium(task.depot)
     refuse_read_only(medium, task.depot)
     store = DepotStore(task.depot, form_of(medium, task.part_size, task.verify_written))
+    if task.own_medium:
+        refuse_unmounted(medium, task.depot, is_there(store.folder))
     with contextlib.ExitStack() as held:
         scratch = None
         if not task.check_mode:

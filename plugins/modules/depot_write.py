@@ -75,7 +75,8 @@ options:
     type: dict
   images:
     description:
-      - References of all images that the release runs, built and pulled ones, as its Compose files say them.
+      - References of all images that the release runs, built and pulled ones, as its Compose files say them. None may
+        have a digest (V(mongo:7@sha256:…)), because no engine takes an image from a depot under such a name.
       - Where O(architecture) is not the engine's own, the image with the architecture's suffix in its tag is taken, as
         M(emorobcare.fleet.image_build) makes it.
     type: list
@@ -172,6 +173,12 @@ options:
         in the order of the release manifest.
       - Required when O(volumes) is more than 1 and O(state=content).
     type: str
+  own_medium:
+    description:
+      - Refuse to begin a depot on the file system of C(/) or in memory, where the stick was most likely not mounted.
+      - A depot that is there already is gone on with wherever it is.
+    type: bool
+    default: false
   verify_written:
     description:
       - Read everything back from the medium that was written.
@@ -400,6 +407,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release im
     Manifest,
     content_id,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_routes import refuse_pinned
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_targets import told_targets
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_write import Share, Task, Written, write_content
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import decode_files, parse_document
@@ -431,6 +439,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "volume": {"type": "int", "default": 1},
     "volumes": {"type": "int", "default": 1},
     "volume_size": {"type": "str"},
+    "own_medium": {"type": "bool", "default": False},
     "verify_written": {"type": "bool", "default": True},
     "verify_held": {"type": "bool", "default": False},
     "metadata": {"type": "dict"},
@@ -469,6 +478,7 @@ def read_task(params: t.Mapping[str, t.Any], check_mode: bool, tmpdir: str) -> T
         part_size=part_size,
         verify_written=params["verify_written"],
         verify_held=params["verify_held"],
+        own_medium=params["own_medium"],
         check_mode=check_mode,
         tmpdir=tmpdir,
     )
@@ -478,8 +488,9 @@ def read_wanted(params: t.Mapping[str, t.Any]) -> Wanted:
     """Check what the release is made of; return it.
 
     Raises:
-        DepotError: the document or its files are not as they must be (`invalid`).
+        DepotError: the document, its files or a reference are not as they must be (`invalid`).
     """
+    refuse_pinned(params["images"])
     odd = next((one for one in params["held"] if not is_sha256(one)), None)
     if odd is not None:
         raise DepotError(f"held: {odd!r} is no SHA-256 in lower-case hex", reason="invalid")

@@ -22,6 +22,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_medium imp
     mount_of,
     parse_mounts,
     refuse_read_only,
+    refuse_unmounted,
     sector_kind,
 )
 
@@ -135,3 +136,23 @@ def test_a_real_folder_has_a_medium_before_it_exists(tmp_path: Path) -> None:
     assert str(tmp_path).startswith(medium.mount)
     assert medium.free
     assert not medium.read_only
+
+
+@pytest.mark.parametrize(
+    ("mount", "kind", "begun", "allowed"),
+    [
+        pytest.param("/media/usb", "vfat", False, True, id="a stick"),
+        pytest.param("/srv", "ext4", False, True, id="a disk of its own"),
+        pytest.param("/", "ext4", False, False, id="where the stick is not mounted"),
+        pytest.param("/run", "tmpfs", False, False, id="in memory"),
+        pytest.param("/", "ext4", True, True, id="a depot that was begun there"),
+    ],
+)
+def test_a_depot_is_not_begun_where_a_stick_was_forgotten(mount: str, kind: str, begun: bool, allowed: bool) -> None:
+    medium = Medium(mount, kind, 1 << 30, 4096, None)
+    if allowed:
+        refuse_unmounted(medium, "/media/usb", begun)
+        return
+    with pytest.raises(DepotError, match="depot_on_disk=true") as caught:
+        refuse_unmounted(medium, "/media/usb", begun)
+    assert (caught.value.reason, caught.value.details) == ("invalid", {"mount": mount})

@@ -17,6 +17,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_publish im
     Publication,
     check_names,
     make_publication,
+    refuse_older,
     superseded,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_targets import (
@@ -155,3 +156,28 @@ def test_a_release_manifest_under_another_name_is_refused(tmp_path: Path) -> Non
     with pytest.raises(DepotError) as caught:
         read_target(Folder(str(tmp_path)), Target("releases/demo/3.json", target.sha256, target.length))
     assert caught.value.reason == "blob_corrupt"
+
+
+FIRST = {"1.root.json": b"one", "timestamp.json": b'{"signed": {"version": 4}}'}
+
+
+@pytest.mark.parametrize(
+    ("there", "timestamp", "allowed"),
+    [
+        pytest.param(FIRST, b'{"signed": {"version": 5}}', True, id="newer"),
+        pytest.param(FIRST, FIRST["timestamp.json"], True, id="the same"),
+        pytest.param(FIRST, b'{"signed": {"version": 3}}', False, id="older"),
+        pytest.param(FIRST, b'{"signed": {"version": 4}, "other": 1}', False, id="another one of the same version"),
+        pytest.param({}, b'{"signed": {"version": 1}}', True, id="a new depot"),
+        pytest.param({**FIRST, "1.root.json": b"two"}, b'{"signed": {"version": 1}}', True, id="another fleet's"),
+        pytest.param({**FIRST, "timestamp.json": b"torn"}, b'{"signed": {"version": 1}}', True, id="a torn one"),
+    ],
+)
+def test_newer_metadata_is_not_replaced_by_older(there: dict[str, bytes], timestamp: bytes, allowed: bool) -> None:
+    given = {"1.root.json": b"one", "timestamp.json": timestamp}
+    if allowed:
+        refuse_older(there, given, "/media/usb")
+        return
+    with pytest.raises(DepotError, match=r"copy /media/usb/metadata/\*\.json") as caught:
+        refuse_older(there, given, "/media/usb")
+    assert caught.value.reason == "older"

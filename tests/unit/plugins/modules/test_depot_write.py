@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.emorobcare.fleet.plugins.module_utils import _depot_write
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Folder, check_layout
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import parse_index
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_medium import Medium
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import parse_manifest
 from ansible_collections.emorobcare.fleet.plugins.modules import depot_write
 from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._depot_writing import (
@@ -319,3 +321,32 @@ def test_parts_have_the_size_that_was_asked_for(builder: Builder) -> None:
     assert b"".join(Folder(str(builder.depot)).pieces(one)) == models["voice"]["weights.bin"]
     builder.publish(1, target)
     assert not builder.content(models)["changed"]
+
+
+def test_a_reference_that_no_engine_can_be_given_is_refused_before_anything_is_written(builder: Builder) -> None:
+    refused = builder.content(images=["mongo:7", f"mongo:7@sha256:{'a' * 64}"])
+    assert (refused["failed"], refused["reason"]) == (True, "invalid")
+    assert "Write mongo:7 in the Compose file" in refused["msg"]
+    assert not builder.depot.exists()
+
+
+def test_metadata_that_is_older_than_the_depots_is_not_written_over_it(builder: Builder) -> None:
+    target = builder.content()["target"]
+    builder.publish(2, target)
+    before = builder.files()
+    for check_mode in (True, False):
+        refused = builder.publish(1, target, _ansible_check_mode=check_mode)
+        assert (refused["failed"], refused["reason"]) == (True, "older")
+    assert builder.files() == before
+
+
+def test_a_new_depot_on_the_systems_own_disk_is_refused_where_a_medium_is_wanted(
+    builder: Builder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    medium = Medium("/", "ext4", 1 << 40, 4096, None)
+    monkeypatch.setattr(_depot_write, "look_at_medium", lambda _path: medium)
+    refused = builder.content(own_medium=True)
+    assert (refused["failed"], refused["reason"]) == (True, "invalid")
+    assert not builder.depot.exists()
+    assert builder.content()["changed"]
+    assert not builder.content(own_medium=True).get("failed")
