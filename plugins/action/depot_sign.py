@@ -57,14 +57,14 @@ class ActionModule(ActionBase):
         known = read_published(folder, roots)
         if args["state"] == "known":
             return {"changed": False, **told(known)}
+        if args["keep"] < 1:
+            raise DepotError(f"keep: {args['keep']} is not allowed; the new release is one of them", reason="invalid")
         manifest = read_manifest(args["manifest"])
         expiry, targets, drop = read_expiry(args["expiry_days"]), {}, []
         if manifest is not None:
             wanted = parse_manifest(manifest)
             targets[target_name(wanted.stack, wanted.counter)] = (digest(manifest), len(manifest))
-            drop = (
-                known.superseded(wanted.stack, max(args["keep"], 1) - 1) if not targets.keys() & known.targets else []
-            )
+            drop = known.superseded(wanted.stack, args["keep"] - 1) if not targets.keys() & known.targets else []
         names = [name for name in key_names(folder) if name.partition("-")[0] in _EXPIRING]
         signers = open_signers(folder, names, {str(key): str(value) for key, value in args["passphrases"].items()})
         refresh = args["refresh"] and manifest is None

@@ -26,7 +26,11 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release im
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import write_bytes
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import digest
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import make_dirs
-from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_metadata import Current, read_current
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_metadata import (
+    TIMESTAMP_NAME,
+    Current,
+    read_current,
+)
 
 FOLDER = "published"
 _RELEASES = "releases"
@@ -60,7 +64,17 @@ def read_published(folder: pathlib.Path, roots: t.Mapping[int, bytes]) -> Publis
     listed = current.targets.targets if current.targets else {}
     targets = {path: (file.hashes.get("sha256", ""), file.length) for path, file in listed.items()}
     signed = {sha256 for sha256, _length in targets.values()}
-    return Published(files, targets, {stack: data for stack, data in kept.items() if digest(data) in signed})
+    metadata = {name: data for name, data in files.items() if name in _chain(current) or name.endswith(".root.json")}
+    return Published(metadata, targets, {stack: data for stack, data in kept.items() if digest(data) in signed})
+
+
+def _chain(current: Current) -> set[str]:
+    """Return the files that the timestamp leads to; what a run that was cut off has left beside them does not count."""
+    names = {TIMESTAMP_NAME}
+    for role, signed in (("snapshot", current.snapshot), ("targets", current.targets)):
+        if signed is not None:
+            names.add(f"{signed.version}.{role}.json")
+    return names
 
 
 def write_published(folder: pathlib.Path, new: t.Mapping[str, bytes], manifest: bytes | None) -> None:
