@@ -14,6 +14,7 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.emorobcare.fleet.plugins.modules import model_pull
+from ansible_collections.emorobcare.fleet.tests.faults._applying import First, Robot, bring_first, make_robot
 from ansible_collections.emorobcare.fleet.tests.faults._crash import can_mount
 from ansible_collections.emorobcare.fleet.tests.faults._faults import Record
 from ansible_collections.emorobcare.fleet.tests.faults._pulls import Result, Run, eagerness, small_chunks
@@ -123,6 +124,22 @@ def old_fixture(standing: Sides) -> Sides:
     """The standing stack on its old release, which a run that finds it there leaves alone."""
     standing.deploy(standing.sided("old"))
     return standing
+
+
+@pytest.fixture(name="first", scope="session")
+def first_fixture(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[First]:
+    """A robot that stands from test to test, and what its first stick did."""
+    robot = make_robot(tmp_path_factory.mktemp("robot"), make("base-haproxy"))
+    try:
+        yield bring_first(robot)
+    finally:
+        robot.remove()
+
+
+@pytest.fixture(name="robot")
+def robot_fixture(first: First) -> Robot:
+    """The standing robot, on whatever release the test before has left."""
+    return first.robot
 
 
 @pytest.fixture(name="record", scope="session")
