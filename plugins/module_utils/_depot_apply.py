@@ -84,7 +84,7 @@ def apply(errand: Errand, cli: Cli, say: Say, warn: Say) -> bool:
     with _alone(errand), opened(errand.order, errand.now) as (source, manifest):
         say(_title(source, manifest))
         brought = bring_release(errand.order, source, manifest, cli(()))
-        say(_took(brought))
+        say(_took(brought, errand.order.check_mode))
         if not brought.complete:
             say("the host still lacks what other volumes have: apply them, too")
             return False
@@ -175,9 +175,11 @@ def _title(source: BlobSource, manifest: Manifest) -> str:
     )
 
 
-def _took(brought: Brought) -> str:
+def _took(brought: Brought, check_mode: bool) -> str:
     pulls = len(brought.pulled.pulls) if brought.pulled else 0
-    return f"{human(brought.synced.bytes_copied)} copied, {pulls} image{'' if pulls == 1 else 's'} pulled"
+    copied = brought.synced.plan.bytes_to_copy if check_mode else brought.synced.bytes_copied
+    would = "would be " if check_mode else ""
+    return f"{human(copied)} {would}copied, {pulls} image{'' if pulls == 1 else 's'} {would}pulled"
 
 
 def run(errand: Errand, cli: Cli, say: Say, warn: Say) -> int:
@@ -186,7 +188,7 @@ def run(errand: Errand, cli: Cli, say: Say, warn: Say) -> int:
         return 0 if apply(errand, cli, say, warn) else 1
     except DepotError as exc:
         refusal = exc
-    warn(f"NOT applied ({refusal.reason}): {refusal}. What runs is as it was")
+    warn(f"NOT applied ({refusal.reason}), and what runs is as it was: {refusal}")
     if not errand.order.check_mode:
         _told(lambda: report_refusal(errand.order, refusal, int(errand.now())), say, warn)
     return 1

@@ -179,12 +179,18 @@ def bring_release(
 
 
 def _sync_request(order: Order, source: BlobSource, manifest: Manifest, docker: Docker | None) -> SyncRequest:
-    if docker:
-        engine = held_by_engine(docker, manifest)
+    volume = check_layout(source)
+    # Whether the engine has what is left out of images is seen when they are pulled.
+    left_out = manifest.assumes & {blob for image in manifest.images for blob in image.blobs}
+    if docker is None:
+        engine = left_out
+    elif volume.count > 1:
+        # An image is pulled when all media were here, and its layers are asked for then, those too that other images
+        # of the engine have. So only an image that is there whole is not waited for.
+        engine = held_by_engine(docker, manifest, layers=False) | left_out
     else:
-        # No image is there to build upon yet; whether those that are left out will be is seen when they are pulled.
-        engine = manifest.assumes & {blob for image in manifest.images for blob in image.blobs}
-    return SyncRequest(manifest, order.root, check_layout(source), engine, order.lock_timeout, order.check_mode)
+        engine = held_by_engine(docker, manifest)
+    return SyncRequest(manifest, order.root, volume, engine, order.lock_timeout, order.check_mode)
 
 
 def _pull(order: Order, docker: Docker, manifest: Manifest, source: BlobSource) -> PullPlan:
@@ -233,18 +239,21 @@ def debian_suite(path: str = _OS_RELEASE) -> str | None:
     return None
 
 
-def held_by_engine(docker: Docker, manifest: Manifest) -> frozenset[str]:
-    """Return what the engine has of a release's images, and all layers that it has, by SHA-256.
+def held_by_engine(docker: Docker, manifest: Manifest, layers: bool = True) -> frozenset[str]:
+    """Return what the engine has of a release's images whole, and all layers that it has, by SHA-256.
+
+    Args:
+        layers: whether those of other images count.
 
     Raises:
         DepotError: the engine does not answer (`image_unavailable`).
     """
     try:
-        layers = {layer for chain in look_at(docker).chains for layer in chain}
+        there = {layer for chain in look_at(docker).chains for layer in chain} if layers else set()
         whole = [image for image in manifest.images if find_id(docker, image)]
     except ReleaseError as exc:
         raise DepotError(str(exc), reason="image_unavailable", **exc.details) from exc
-    return frozenset(layers.union(*(image.blobs for image in whole)))
+    return frozenset(there.union(*(image.blobs for image in whole)))
 
 
 def release_of(root: str, manifest: Manifest) -> tuple[Release, dict[str, bytes]]:

@@ -191,7 +191,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
 
 PROGRAM = "fleet-depot.pyz"
 _LIBRARIES = os.path.basename(LIBRARY)
-_OLDEST_PYTHON = (3, 10)
+_ENROLMENT_STANDS = 90 * 86_400  # seconds
 
 
 @dataclass(frozen=True)
@@ -268,11 +268,15 @@ def enrolled(places: TrustPlaces) -> Enrolment | None:
 
 
 def wanted_enrolment(params: t.Mapping[str, t.Any], before: Enrolment | None) -> Enrolment:
-    """Return what the host is to be enrolled as; when it was first enrolled as that stays."""
+    """Return what the host is to be enrolled as; when it was enrolled as that stays for a while, so that nothing changes.
+
+    Later it is brought up to date, for the host's clock is believed for so long after it only.
+    """
     hardware = tuple(sorted(set(params["hardware"])))
     wanted = Enrolment(params["fleet"], hardware, params["host"], params["now"] or 0)
     same = before and (before.fleet, before.hardware, before.host) == (wanted.fleet, wanted.hardware, wanted.host)
-    return before if before and same and not params["forget"] else wanted
+    recent = before is not None and wanted.built - before.built < _ENROLMENT_STANDS
+    return before if before and same and recent and not params["forget"] else wanted
 
 
 def must_enrol(places: TrustPlaces, before: Enrolment | None, wanted: Enrolment, metadata: bytes) -> bool:
