@@ -32,8 +32,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "collections"))
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils import _depot_write
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_bring import Order, bring
+from ansible_collections.emorobcare.fleet.plugins.module_utils import _depot_bring, _depot_write
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_bring import Order
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import check_layout
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_gather import Wanted
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import target_name
@@ -72,14 +72,15 @@ def used_bytes(folder: str) -> int:
 class Disk:
     """Watches the used bytes of a file system while the block runs.
 
-    `extra` is the most that was used beyond what is in the end, known after the block.
+    After it `extra` is the most that was used beyond what is in the end, and `grown` how much more that is than in the
+    beginning: where the same work grows by other bytes than before, somebody else wrote to the disk as well.
     """
 
     def __init__(self, folder: str, used: t.Callable[[str], int] = used_bytes) -> None:
-        self.extra = 0
+        self.extra = self.grown = 0
         self._folder = folder
         self._used = used
-        self._peak = 0
+        self._start = self._peak = used(folder)
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -91,7 +92,8 @@ class Disk:
         self._done.set()
         self._thread.join()
         sync_file_system(self._folder)  # space that was set aside and not needed is given back by then
-        self.extra = max(self._peak - self._used(self._folder), 0)
+        end = self._used(self._folder)
+        self.extra, self.grown = max(self._peak - end, 0), end - self._start
 
     def _watch(self) -> None:
         while not self._done.wait(EVERY):
@@ -132,6 +134,7 @@ def measured(request: Answer, work: t.Callable[[Answer], Answer]) -> Answer:
         answer = work(request)
         answer.setdefault("seconds", time.monotonic() - started)
     answer["peak_extra"] = watched.extra if watched else 0
+    answer["grown"] = watched.grown if watched else 0
     return {"steps": {}, "written": written(before, files_of(into)) if into else 0, **answer}
 
 
@@ -205,39 +208,45 @@ def enrol_host(request: Answer) -> Answer:
 
 
 def verify_depot(request: Answer) -> Answer:
+    """Verify a depot; what checking its signatures takes is a step, and the seconds are those of reading all blobs."""
+    began = time.monotonic()
     with contextlib.closing(open_source(request["depot"], None)) as source:
         trusted = open_depot(source, TrustPlaces(), time.time)
         pairs = [(stack, counter) for stack, counters in trusted.releases().items() for counter in counters]
         manifests = [read_release(source, trusted, *pair) for pair in pairs]
-        verified = verify(source, manifests, check_layout(source), strict=True)
-        verified.check()
-    return {"bytes": verified.bytes_read}
+        started = time.monotonic()
+        verify(source, manifests, check_layout(source), strict=True).check()
+    return {"seconds": time.monotonic() - started, "steps": {"signatures": started - began}}
 
 
 def hash_blobs(request: Answer) -> Answer:
     """Hash all blobs, the largest first, so that all cores are busy to the end."""
     blobs = sorted(Path(request["depot"], "blobs/sha256").iterdir(), key=lambda path: -path.stat().st_size)
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        return {"bytes": sum(pool.map(hash_file, blobs))}
+        wrong = [
+            path.name for path, sha256 in zip(blobs, pool.map(hash_file, blobs), strict=True) if sha256 != path.name
+        ]
+    if wrong:
+        raise SystemExit(f"{wrong[0]} has other content than its name says")
+    return {}
 
 
-def hash_file(path: Path) -> int:
-    hasher, buffer, total = hashlib.sha256(), memoryview(bytearray(PIECE)), 0
+def hash_file(path: Path) -> str:
+    hasher, buffer = hashlib.sha256(), memoryview(bytearray(PIECE))
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(buffer):
             hasher.update(buffer[:count])
-            total += count
-    if hasher.hexdigest() != path.name:
-        raise SystemExit(f"{path} has other content than its name says")
-    return total
+    return hasher.hexdigest()
 
 
 def bring_release(request: Answer) -> Answer:
+    steps: dict[str, float] = {}
     order = Order(request["depot"], request["root"])
-    brought = bring(order, default_cli(), time.time)
+    with timed(_depot_bring, "sync", steps), timed(_depot_bring, "pull_images", steps):
+        brought = _depot_bring.bring(order, default_cli(), time.time)
     if not brought.complete or brought.pulled is None:
         raise SystemExit(f"{request['depot']} brought only a part")
-    return {"bytes": brought.synced.bytes_copied + brought.pulled.bytes}
+    return {"steps": steps}
 
 
 def run_script(request: Answer) -> Answer:

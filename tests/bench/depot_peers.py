@@ -37,7 +37,7 @@ APPLIERS: tuple[Way, ...] = ("depot", "archive", "skopeo")
 
 Request = dict[str, t.Any]
 
-_SUMS = "find . -type f ! -name SHA256SUMS -print0 | xargs -0 sha256sum >SHA256SUMS"
+_SUMS = "-type f -print0 | xargs -0 sha256sum >SHA256SUMS"
 _POLICY = "--insecure-policy"  # whom to trust is for a signature to say, and these have none
 
 
@@ -65,9 +65,9 @@ def write(way: Way, subject: Subject, series: str = "first") -> Request:
     # Models that are there already are not copied again; sums are made anew.
     models = f"mkdir -p models && cp -r --update {STORE}/models/. models"
     made = {
-        "archive": f"docker save {images} | gzip >images.tar.gz && {models} && {_SUMS}",
+        "archive": f"docker save {images} | gzip >images.tar.gz && {models} && find . ! -name SHA256SUMS {_SUMS}",
         "skopeo": f"{_each(subject.images, 'docker-daemon:$one', 'oci:images:$one')} && {models} && "
-        f"(cd models && {_SUMS})",
+        f"find models {_SUMS}",
         "copy": f"cp -r {shlex.quote(folder('depot', series))}/. .",
     }
     return _shell(f"mkdir -p {into} && cd {into} && {made[way]} && sync -f .", into=into)
@@ -99,7 +99,7 @@ def apply(way: Way, subject: Subject) -> Request:
         made = f"sha256sum --quiet -c SHA256SUMS && gunzip -c images.tar.gz | docker load --quiet && {models}"
     else:
         pulled = _each(subject.images, "oci:images:$one", "docker-daemon:$one")
-        made = f"(cd models && sha256sum --quiet -c SHA256SUMS) && {pulled} && {models}"
+        made = f"sha256sum --quiet -c SHA256SUMS && {pulled} && {models}"
     return _shell(f"cd {there} && {made}", **watched)
 
 

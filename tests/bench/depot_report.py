@@ -24,13 +24,18 @@ WRITE_SPEED, VERIFY_SPEED, PEAK, SECOND = 0.70, 0.90, 0.10, 0.02
 
 @dataclass(frozen=True)
 class Sample:
-    """One measurement: seconds, of parts too; bytes written; bytes of disk beyond what is there in the end."""
+    """One measurement.
+
+    `seconds`, also of parts; bytes `written`; bytes of disk beyond what is there in the end, and by how much it has
+    `grown` by then; the machine's load average before it.
+    """
 
     seconds: float
     written: int = 0
     peak_extra: int = 0
     steps: t.Mapping[str, float] = field(default_factory=dict)
-    load: float = 0.0  # the machine's load average before it
+    grown: int = 0
+    load: float = 0.0
 
 
 Samples = dict[Way, list[Sample]]

@@ -33,7 +33,7 @@ class Host(Machine):
         super().__init__(root, scenario, work)
         self._keep = keep
 
-    def __enter__(self) -> Host:
+    def __enter__(self) -> t.Self:
         if self._keep and self._docker("ps", "--quiet", "--filter", f"name=^{self._name}$"):
             self.bring_checkout()
             return self
