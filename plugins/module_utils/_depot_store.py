@@ -39,8 +39,8 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_medium imp
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_partial import PIECE, Blob, count_parts, fill
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import sync_file_system
 
-BATCH = 256 << 20
-"""Bytes after which blobs are synced, and then read back and named while the next ones are written."""
+BATCH = 64 << 20
+"""Bytes after which blobs are synced, read back and named, while the next ones are written."""
 
 _BATCH_BLOBS = 512
 _READERS = 4  # threads that read back; more than a stick can serve do not help
@@ -163,7 +163,6 @@ class DepotStore:
                     self._take_back(blob, there.get(blob.sha256, []))
                     limit = self._form.part_size or max(blob.size, 1)
                     written += fill(blob, self._partial(blob), limit, self._form.sync_each)
-                self.sync()
                 if settled is not None:
                     settled.result()
                 settled = beside.submit(self._settle, batch)
@@ -248,7 +247,8 @@ class DepotStore:
         return found
 
     def _settle(self, batch: t.Sequence[Blob]) -> None:
-        """Read back blobs that were synced, and give them their names."""
+        """Make blobs durable, read them back, and give them their names."""
+        self.sync()
         if self._form.verify:
             self._verify(batch)
         for blob in batch:
