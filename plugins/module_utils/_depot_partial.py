@@ -24,7 +24,7 @@ _INLINE = 1 << 20  # bytes; hashing less than that is done before a thread is aw
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 
 Source = t.Callable[[], t.Iterator[bytes]]
-"""Gives a blob's bytes from the beginning, as often as it is asked; raises DepotError where it cannot."""
+"""Gives a blob's bytes from the beginning; raises DepotError where it cannot. All but a spool's give them again."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,20 @@ def of_file(path: str) -> Source:
                     yield piece
         except OSError as exc:
             raise DepotError(f"{path} cannot be read: {exc.strerror}", reason="io_error") from exc
+
+    return pieces
+
+
+def of_spool(path: str) -> Source:
+    """Return the source of content in a file that was made for this alone: it is removed once it was given whole.
+
+    What was removed before the kernel wrote it back never costs its disk a write.
+    """
+
+    def pieces() -> t.Iterator[bytes]:
+        yield from of_file(path)()
+        with contextlib.suppress(OSError):  # whoever made the folder removes what is left in it
+            os.unlink(path)
 
     return pieces
 

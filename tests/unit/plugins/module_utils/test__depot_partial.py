@@ -19,6 +19,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_partial im
     fill,
     of_bytes,
     of_file,
+    of_spool,
 )
 from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._depot_writing import blob, sha256
 
@@ -111,3 +112,14 @@ def test_only_what_is_larger_than_a_part_has_parts(size: int, part_size: int | N
 def test_more_parts_than_there_are_names_for_are_refused() -> None:
     with pytest.raises(DepotError, match="part_size 10"):
         count_parts(100_000, 10)
+
+
+def test_a_spool_is_gone_once_it_was_given_whole_and_not_before(tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    spool.write_bytes(DATA)
+    half = of_spool(str(spool))()
+    next(half)
+    assert spool.exists()
+    half.close()
+    assert b"".join(of_spool(str(spool))()) == DATA
+    assert not spool.exists()
