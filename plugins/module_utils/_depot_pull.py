@@ -16,6 +16,7 @@ store. A release manifest has both, so either proves that the image is the one t
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import typing as t
@@ -139,9 +140,18 @@ def plan_pull(docker: Docker, manifest: Manifest) -> PullPlan:
     there = [image for image in unnamed if find_id(docker, image)]
     pulls = [image for image in unnamed if image not in there]
     engine = look_at(docker) if pulls else Engine()
+    pulls = largest_first(engine, pulls, manifest.blobs)
     lacking = lacking_layers(engine, pulls)
     sizes = [sum(manifest.blobs[layer] for layer in layers) for layers in lacking]
     return PullPlan(tuple(pulls), tuple(there), sum(sizes), room_for(sizes, engine.containerd), engine)
+
+
+def largest_first(engine: Engine, images: t.Iterable[Image], sizes: t.Mapping[str, int]) -> list[Image]:
+    """Return images in the order in which they are pulled.
+
+    Each is on the disk twice for a while; what the others take in the end is room for that as long as they are missing.
+    """
+    return sorted(images, key=lambda image: -sum(sizes[layer] for layer in engine.lacks(image.layers)))
 
 
 def lacking_layers(engine: Engine, images: t.Iterable[Image]) -> list[tuple[str, ...]]:
@@ -155,7 +165,7 @@ def lacking_layers(engine: Engine, images: t.Iterable[Image]) -> list[tuple[str,
 
 
 def room_for(sizes: t.Sequence[int], containerd: bool) -> int:
-    """Return the bytes of disk that pulls need at most, by the bytes of the missing layers of each image.
+    """Return the bytes of disk that pulls need at most, by the bytes of missing layers of each image in turn.
 
     The classic store writes an image's layers to temporary files, some at a time, and unpacks each when those below it
     are unpacked. From loopback they come faster than they are unpacked: measured, all of an image was there in
@@ -164,8 +174,10 @@ def room_for(sizes: t.Sequence[int], containerd: bool) -> int:
     """
     if not sum(sizes):
         return 0
-    packed = sum(sizes) if containerd else max(sizes)
-    return int(sum(sizes) * _UNPACKED) + packed + _LEAST
+    if containerd:
+        return int(sum(sizes) * _UNPACKED) + sum(sizes) + _LEAST
+    unpacked = itertools.accumulate(sizes)
+    return max(int(so_far * _UNPACKED) + packed for so_far, packed in zip(unpacked, sizes)) + _LEAST
 
 
 def look_at(docker: Docker) -> Engine:
