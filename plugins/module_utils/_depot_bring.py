@@ -159,8 +159,15 @@ def bring_release(
         # No image is there to build upon yet; whether those that are left out will be is seen when they are pulled.
         images = {blob for image in manifest.images for blob in image.blobs}
         request = replace(request, engine=frozenset(manifest.assumes & images))
+    pulled = None
+    if docker and volume.count == 1:
+        # An engine needs room for an image twice, so it comes first: what is not copied yet is room for that. What
+        # copying would be refused for is refused before.
+        sync(source, replace(request, check_mode=True))
+        pulled = _pull(order, docker, manifest, source)
     synced = sync(source, request, say)
-    pulled = _pull(order, docker, manifest, source) if docker and synced.complete else None
+    if docker and volume.count > 1 and synced.complete:
+        pulled = _pull(order, docker, manifest, source)
     suite = debian_suite()
     packages, runtime = manifest.packages.get(suite or ""), manifest.runtime
     laid_out = False
