@@ -81,8 +81,10 @@ class Bench:
         self._host.make("images", STACK, bench_environment=ENVIRONMENT)
         self._host.make("document", STACK, bench_environment=ENVIRONMENT, bench_release=file)
         read = json.loads(self._host.run(f"cat {shlex.quote(file)}"))
-        ours = [one["reference"] for one in read["release"]["document"]["images"].values()]
-        return Subject(file, tuple(sorted({*ours, *read["pulled"]})), self._created)
+        images = {one["reference"] for one in read["release"]["document"]["images"].values()}
+        if read["pulled"] or "ingress" in read["release"]["document"]:
+            raise SystemExit(f"{STACK} in {ENVIRONMENT} runs images that are not built here, which are not measured")
+        return Subject(file, tuple(sorted(images)), self._created)
 
     def write_all(self) -> None:
         """Write the release, each way into an empty folder. The depot comes first: cp copies it."""
