@@ -118,8 +118,9 @@ def test_a_spool_is_gone_once_it_was_given_whole_and_not_before(tmp_path: Path) 
     spool = tmp_path / "spool"
     spool.write_bytes(DATA)
     half = of_spool(str(spool))()
-    next(half)
+    assert next(half)
     assert spool.exists()
-    half.close()
+    del half
+    assert spool.exists()
     assert b"".join(of_spool(str(spool))()) == DATA
     assert not spool.exists()
