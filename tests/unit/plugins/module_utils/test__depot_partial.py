@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import random
 import typing as t
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_partial im
     Blob,
     count_parts,
     fill,
+    gives_another,
     of_bytes,
     of_file,
     of_spool,
@@ -124,3 +126,12 @@ def test_a_spool_is_gone_once_it_was_given_whole_and_not_before(tmp_path: Path) 
     assert spool.exists()
     assert b"".join(of_spool(str(spool))()) == DATA
     assert not spool.exists()
+
+
+def test_only_what_is_read_and_is_wrong_is_another_content(tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    spool.write_bytes(DATA)
+    spooled = replace(blob(DATA), source=of_spool(str(spool)))
+    assert not gives_another(spooled)
+    assert not gives_another(spooled)  # it is gone, so nobody knows
+    assert gives_another(replace(blob(DATA), source=of_bytes(b"x")))
