@@ -94,7 +94,7 @@ def tables(found: Found, about: t.Mapping[str, t.Any]) -> str:
 def _write(found: Found) -> str:
     if not found.write:
         return ""
-    heads = ["writing a release", "s", "MB a second", f"of the speed of cp ({WRITE_SPEED:.0%})", "MB written"]
+    heads = ["writing a release", "s", "MB a second", f"of the speed of cp ({_percent(WRITE_SPEED)})", "MB written"]
     heads += ["of the release"]
     copy = _median(_seconds(found.write["copy"]))
     rows = []
@@ -124,7 +124,7 @@ def _second(found: Found) -> str:
     if not found.second:
         return ""
     heads = ["writing the next release, with one line of code changed", "s", "MB written"]
-    heads += [f"of what the same way wrote first ({SECOND:.0%})"]
+    heads += [f"of what the same way wrote first ({_percent(SECOND)})"]
     rows = []
     for way in _ways(WRITERS, found.second):
         size = _median([one.written for one in found.second[way]])
@@ -143,8 +143,8 @@ def _second(found: Found) -> str:
 def _verify(found: Found) -> str:
     if not found.warm:
         return ""
-    heads = ["verifying", "in memory, s", f"of the speed of hashing ({VERIFY_SPEED:.0%})", "from disk, s"]
-    heads += [f"of the speed of hashing ({VERIFY_SPEED:.0%})"]
+    heads = ["verifying", "in memory, s", f"of the speed of hashing ({_percent(VERIFY_SPEED)})", "from disk, s"]
+    heads += [f"of the speed of hashing ({_percent(VERIFY_SPEED)})"]
     rows = []
     for way in _ways(VERIFIERS, found.warm):
         row = [NAMES[way]]
@@ -160,7 +160,7 @@ def _apply(found: Found) -> str:
     if not found.apply:
         return ""
     heads = ["applying on a bare engine", "s", "of ours", "disk beyond the end, MB"]
-    heads += [f"of the release (ours: {PEAK:.0%})"]
+    heads += [f"of the release ({_percent(PEAK)})"]
     ours = _median(_seconds(found.apply["depot"]))
     rows = []
     for way in _ways(APPLIERS, found.apply):

@@ -60,6 +60,8 @@ def test_tables_hold_all_beside_ours() -> None:
     assert "| depot | 2.00 | 1.00x | 8.0 (8.0 to 8.0) | 8 % |" in text
     assert "| skopeo | 6.00 | 3.00x | 8.0 (8.0 to 8.0) | 8 % |" in text
     assert "| the role writes a depot | 10.0 (9.00 to 11.0) |" in text
+    for figure in ("cp (70 %)", "first (2 %)", "hashing (90 %)", "of the release (10 %)"):
+        assert figure in text
     assert "**" not in text
 
 
