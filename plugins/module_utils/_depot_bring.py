@@ -159,15 +159,7 @@ def bring_release(
         # No image is there to build upon yet; whether those that are left out will be is seen when they are pulled.
         images = {blob for image in manifest.images for blob in image.blobs}
         request = replace(request, engine=frozenset(manifest.assumes & images))
-    pulled = None
-    if docker and volume.count == 1:
-        # An engine needs room for an image twice, so it comes first: what is not copied yet is room for that. What
-        # copying would be refused for is refused before.
-        sync(source, replace(request, check_mode=True))
-        pulled = _pull(order, docker, manifest, source)
-    synced = sync(source, request, say)
-    if docker and volume.count > 1 and synced.complete:
-        pulled = _pull(order, docker, manifest, source)
+    synced, pulled = _bring_content(order, docker, request, source, say)
     suite = debian_suite()
     packages, runtime = manifest.packages.get(suite or ""), manifest.runtime
     laid_out = False
@@ -187,9 +179,29 @@ def bring_release(
     )
 
 
-def _pull(order: Order, docker: Docker, manifest: Manifest, source: BlobSource) -> PullPlan:
+def _bring_content(
+    order: Order, docker: Docker | None, request: SyncRequest, source: BlobSource, say: Say | None
+) -> tuple[Synced, PullPlan | None]:
+    """Bring what the store lacks, and have the engine pull what it lacks, once all media were here."""
+    if docker is None:
+        return sync(source, request, say), None
+    manifest = request.manifest
+    if request.volume is not None and request.volume.count > 1:
+        synced = sync(source, request, say)
+        return synced, _pull(order, docker, manifest, source) if synced.complete else None
+    # An engine needs room for an image twice, so it comes first: what is not copied yet is room for that. What copying
+    # would be refused for is refused before, and names are made when all is there.
+    sync(source, replace(request, check_mode=True))
+    pulled = _pull(order, docker, manifest, source, name=False)
+    synced = sync(source, request, say)
+    if pulled.changes and not order.check_mode:
+        _pull(order, docker, manifest, source)
+    return synced, pulled
+
+
+def _pull(order: Order, docker: Docker, manifest: Manifest, source: BlobSource, name: bool = True) -> PullPlan:
     """Have the engine pull, from the store what is there and from the depot the rest."""
-    return pull_images(docker, manifest, WithStore(source, order.root), order.check_mode)
+    return pull_images(docker, manifest, WithStore(source, order.root), order.check_mode, name)
 
 
 def _remember(places: TrustPlaces, manifest: Manifest) -> None:

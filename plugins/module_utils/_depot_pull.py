@@ -92,7 +92,9 @@ class PullPlan:
         return tuple(image.reference for image in (*self.pulls, *self.names))
 
 
-def pull_images(docker: Docker, manifest: Manifest, source: Source, check_mode: bool = False) -> PullPlan:
+def pull_images(
+    docker: Docker, manifest: Manifest, source: Source, check_mode: bool = False, name: bool = True
+) -> PullPlan:
     """Have the engine get what it lacks of a release's images, and name them; return what was done.
 
     Nothing is changed before it is known that all that is needed is in the depot, with the right sizes, and that the
@@ -101,6 +103,7 @@ def pull_images(docker: Docker, manifest: Manifest, source: Source, check_mode: 
     Args:
         manifest: of a release that is trusted.
         check_mode: refuse what would be refused, and change nothing.
+        name: whether images get their names; those that have none yet get them by a later call.
 
     Raises:
         DepotError: `image_unavailable`, `blob_missing`, `blob_corrupt`, `base_missing`, `no_space`, or why the depot
@@ -111,18 +114,18 @@ def pull_images(docker: Docker, manifest: Manifest, source: Source, check_mode: 
         check_depot(manifest, plan, source)
         check_room(plan)
         if plan.changes and not check_mode:
-            _carry_out(docker, manifest, plan, source)
+            _carry_out(docker, manifest, plan, source, name)
         return plan
     except ReleaseError as exc:  # the engine, or its command line, is not there or hangs
         raise DepotError(str(exc), reason="image_unavailable", **exc.details) from exc
 
 
-def _carry_out(docker: Docker, manifest: Manifest, plan: PullPlan, source: Source) -> None:
+def _carry_out(docker: Docker, manifest: Manifest, plan: PullPlan, source: Source, name: bool) -> None:
     if plan.pulls:
         with serving(source, [manifest]) as registry:
             for image in plan.pulls:
                 pull_image(docker, image, registry, manifest.assumes)
-    for image in (*plan.pulls, *plan.names):
+    for image in (*plan.pulls, *plan.names) if name else ():
         name_image(docker, image)
 
 

@@ -36,14 +36,18 @@ def depot_fixture(tmp_path: Path) -> Depot:
     return Depot(tmp_path / "depot")
 
 
-@pytest.fixture(name="seen")
-def seen_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether the model was there whenever the engine was told to pull, in place of pulling."""
-    found: list[bool] = []
+Seen = list[tuple[str, bool]]
 
-    def pull(_docker: Docker, _manifest: Manifest, _source: Source, _check_mode: bool) -> PullPlan:
-        found.append((tmp_path / "root" / "models" / "speech" / "1").exists())
-        return PullPlan()
+
+@pytest.fixture(name="seen")
+def seen_fixture(depot: Depot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Seen:
+    """What the engine was told to do in place of pulling, and whether the model was there by then."""
+    found: Seen = []
+
+    def pull(_docker: Docker, _manifest: Manifest, _source: Source, check_mode: bool, name: bool) -> PullPlan:
+        what = "look" if check_mode else "name" if name else "pull"
+        found.append((what, (tmp_path / "root" / "models" / "speech" / "1").exists()))
+        return PullPlan(depot.manifest.images)
 
     monkeypatch.setattr(_depot_bring, "pull_images", pull)
     return found
@@ -55,18 +59,16 @@ def run(depot: Depot, tmp_path: Path, **more: t.Any) -> Brought:
     return bring_release(order, Folder(str(depot.folder)), depot.manifest, Empty())
 
 
-def test_images_come_before_what_is_copied_as_they_need_room_twice(
-    depot: Depot, seen: list[bool], tmp_path: Path
-) -> None:
+def test_images_come_before_what_is_copied_and_their_names_after_it(depot: Depot, seen: Seen, tmp_path: Path) -> None:
     brought = run(depot, tmp_path)
-    assert seen == [False]
+    assert seen == [("pull", False), ("name", True)]
     assert (brought.complete, brought.synced.published) == (True, ("speech/1",))
     assert brought.synced.plan.pulls.keys() == depot.pulled
-    assert brought.pulled == PullPlan()
+    assert brought.pulled == PullPlan(depot.manifest.images)
 
 
 def test_what_copying_is_refused_for_is_refused_before_an_image_is_pulled(
-    depot: Depot, seen: list[bool], tmp_path: Path
+    depot: Depot, seen: Seen, tmp_path: Path
 ) -> None:
     depot.path(depot.manifest.models[0].files["model.bin"]).unlink()
     with pytest.raises(DepotError) as caught:
@@ -75,14 +77,14 @@ def test_what_copying_is_refused_for_is_refused_before_an_image_is_pulled(
     assert seen == []
 
 
-def test_check_mode_copies_nothing(depot: Depot, seen: list[bool], tmp_path: Path) -> None:
+def test_check_mode_copies_nothing(depot: Depot, seen: Seen, tmp_path: Path) -> None:
     assert run(depot, tmp_path, check_mode=True).changed
-    assert seen == [False]
+    assert seen == [("look", False)]
     assert not (tmp_path / "root").exists()
 
 
 def test_from_several_media_images_are_pulled_once_all_of_them_were_here(
-    depot: Depot, seen: list[bool], tmp_path: Path
+    depot: Depot, seen: Seen, tmp_path: Path
 ) -> None:
     first = frozenset(list(depot.manifest.named)[::2])
     rest = frozenset(depot.manifest.named) - first
@@ -92,4 +94,4 @@ def test_from_several_media_images_are_pulled_once_all_of_them_were_here(
     assert not run(depot, tmp_path).complete
     assert seen == []
     assert run(second, tmp_path).complete
-    assert seen == [True]
+    assert seen == [("name", True)]

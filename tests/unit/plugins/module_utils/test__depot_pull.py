@@ -165,6 +165,15 @@ def test_check_mode_tells_what_would_be_pulled_and_changes_nothing(engine: Fake,
     refused(engine, depot, "blob_missing", check_mode=True)
 
 
+def test_images_without_names_yet_get_them_by_a_later_call_that_needs_no_depot(engine: Fake, depot: Depot) -> None:
+    assert pull_images(engine, depot.manifest, depot.source, name=False).changes == ("emo/api:1", "mongo:7")
+    assert engine.names
+    assert all(name.startswith("127.0.0.1:") for name in engine.names)
+    pull_images(engine, depot.manifest, NOWHERE)
+    assert set(engine.names) == {"emo/api:1", "mongo:7"}
+    assert engine.asked.count("image pull") == 2
+
+
 def test_an_image_that_is_there_without_its_name_is_named_and_not_pulled(engine: Fake, depot: Depot) -> None:
     stale = f"127.0.0.1:1234/mongo@sha256:{depot.images[1].manifest}"
     engine.has(depot.images[0], "emo/api:1")
