@@ -7,7 +7,7 @@ PLAYBOOK = .venv/bin/ansible-playbook
 RUN = .venv/bin/python tests/run.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down pin-model test test-all check lint unit browser faults stacks slow sanity molecule bench bench-models bench-images bench-release lock clean
+.PHONY: help demo demo-down pin-model test test-all check lint unit browser faults stacks slow sanity molecule bench bench-models bench-images bench-release bench-depot lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench-images: .venv/test.stamp ## Measure images beside naive ones; write bench/
 
 bench-release: .venv/test.stamp ## Measure releases beside others; write bench/release.json, docs/measurements.md
 	.venv/bin/python tests/bench/release.py
+
+bench-depot: .venv/test.stamp ## Measure depots beside others; write bench/depot.json, docs/measurements.md
+	.venv/bin/python tests/bench/depot.py
 
 lock: .venv/test.stamp ## Bring the lock files to the newest versions that pyproject.toml allows
 	.ci/lock

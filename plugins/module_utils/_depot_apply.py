@@ -188,7 +188,8 @@ def run(errand: Errand, cli: Cli, say: Say, warn: Say) -> int:
         return 0 if apply(errand, cli, say, warn) else 1
     except DepotError as exc:
         refusal = exc
-    warn(f"NOT applied ({refusal.reason}), and what runs is as it was: {refusal}")
+    end = "" if str(refusal).endswith("?") else "."
+    warn(f"NOT applied ({refusal.reason}): {refusal}{end} What runs is as it was")
     if not errand.order.check_mode:
         _told(lambda: report_refusal(errand.order, refusal, int(errand.now())), say, warn)
     return 1

@@ -15,7 +15,7 @@ import json
 import os
 import platform
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import PIECE, BlobSource, check_layout
@@ -157,8 +157,7 @@ def bring_release(
         DepotError: something is refused or fails.
     """
     with noticing_loss(source, opened=True):
-        synced = sync(source, _sync_request(order, source, manifest, docker), say)
-        pulled = _pull(order, docker, manifest, source) if docker and synced.complete else None
+        synced, pulled = _bring_content(order, docker, _sync_request(order, source, manifest, docker), source, say)
     suite = debian_suite()
     packages, runtime = manifest.packages.get(suite or ""), manifest.runtime
     laid_out = False
@@ -193,9 +192,29 @@ def _sync_request(order: Order, source: BlobSource, manifest: Manifest, docker: 
     return SyncRequest(manifest, order.root, volume, engine, order.lock_timeout, order.check_mode)
 
 
-def _pull(order: Order, docker: Docker, manifest: Manifest, source: BlobSource) -> PullPlan:
+def _bring_content(
+    order: Order, docker: Docker | None, request: SyncRequest, source: BlobSource, say: Say | None
+) -> tuple[Synced, PullPlan | None]:
+    """Bring what the store lacks, and have the engine pull what it lacks, once all media were here."""
+    if docker is None:
+        return sync(source, request, say), None
+    manifest = request.manifest
+    if request.volume is not None and request.volume.count > 1:
+        synced = sync(source, request, say)
+        return synced, _pull(order, docker, manifest, source) if synced.complete else None
+    # An engine needs room for an image twice, so it comes first: what is not copied yet is room for that. What copying
+    # would be refused for is refused before, and names are made when all is there.
+    sync(source, replace(request, check_mode=True))
+    pulled = _pull(order, docker, manifest, source, name=False)
+    synced = sync(source, request, say)
+    if pulled.changes and not order.check_mode:
+        _pull(order, docker, manifest, source)
+    return synced, pulled
+
+
+def _pull(order: Order, docker: Docker, manifest: Manifest, source: BlobSource, name: bool = True) -> PullPlan:
     """Have the engine pull, from the store what is there and from the depot the rest."""
-    return pull_images(docker, manifest, WithStore(source, order.root), order.check_mode)
+    return pull_images(docker, manifest, WithStore(source, order.root), order.check_mode, name)
 
 
 def _remember(places: TrustPlaces, manifest: Manifest) -> None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from ansible_collections.emorobcare.fleet.plugins.module_utils._audit_look import inspect
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import image_manifest
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_partial import Blob, of_bytes, of_file
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_partial import Blob, of_bytes, of_spool
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import (
     Answer,
     ImageEngineError,
@@ -271,7 +271,7 @@ def _blobs(image: Found, content: Content, config: bytes, archive: Archive[Layer
     wanted = {sha256 for sha256, _size in content.layers}
     for layer in archive.layers.values():
         if layer.sha256 in wanted:
-            source = of_bytes(b"") if layer.path is None else of_file(layer.path)
+            source = of_bytes(b"") if layer.path is None else of_spool(layer.path)
             yield Blob(layer.sha256, layer.size, source, f"a layer of image {image.name}")
 
 

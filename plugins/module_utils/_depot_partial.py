@@ -24,7 +24,7 @@ _INLINE = 1 << 20  # bytes; hashing less than that is done before a thread is aw
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 
 Source = t.Callable[[], t.Iterator[bytes]]
-"""Gives a blob's bytes from the beginning, as often as it is asked; raises DepotError where it cannot."""
+"""Gives a blob's bytes from the beginning; raises DepotError where it cannot. All but a spool's give them again."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,20 @@ def of_file(path: str) -> Source:
                     yield piece
         except OSError as exc:
             raise DepotError(f"{path} cannot be read: {exc.strerror}", reason="io_error") from exc
+
+    return pieces
+
+
+def of_spool(path: str) -> Source:
+    """Return the source of content in a file that was made for this alone: it is removed once it was given whole.
+
+    What was removed before the kernel wrote it back never costs its disk a write.
+    """
+
+    def pieces() -> t.Iterator[bytes]:
+        yield from of_file(path)()
+        with contextlib.suppress(OSError):  # whoever made the folder removes what is left in it
+            os.unlink(path)
 
     return pieces
 
@@ -158,43 +172,66 @@ class Parts:
         self._fd, self._open = -1, -1
 
 
-def fill(blob: Blob, paths: t.Sequence[str], limit: int, sync: bool) -> int:
+def fill(blob: Blob, paths: t.Sequence[str], limit: int, sync: bool, check: bool = True) -> int:
     """Write a blob into its partial files; return the bytes that had to be written.
 
     What an interrupted run left is compared with what belongs there, and gone on with where the two part: after a
     power cut the end of it may be anything.
+
+    Args:
+        check: hash what the source gives. Who reads back what was written, and compares that, need not do it twice.
 
     Raises:
         DepotError: the source has other content than was announced (`blob_corrupt`); the partial files are gone then.
         OSError: the medium failed.
     """
     offset = written = 0
-    with Parts(paths, limit) as parts, contextlib.closing(Hasher(blob.size)) as hasher:
+    with contextlib.ExitStack() as held:
+        parts = held.enter_context(Parts(paths, limit))
+        hasher = held.enter_context(contextlib.closing(Hasher(blob.size))) if check else None
         there = parts.size()
         for piece in blob.source():
-            hasher.update(piece)
-            if offset + len(piece) > blob.size:
-                break
+            if hasher:
+                hasher.update(piece)
             data = memoryview(piece)
+            if offset + len(data) > blob.size:
+                offset = -1
+                break
             if offset + len(data) > there or not parts.same(data, offset):
                 there = 0  # from here on all is written: nothing behind a difference is worth reading
                 parts.write(data, offset)
                 written += len(data)
             offset += len(data)
-        right = hasher.hexdigest() == blob.sha256
+        right = offset == blob.size and (hasher is None or hasher.hexdigest() == blob.sha256)
         if right:
             parts.finish(blob.size, sync)
     if not right:
         for path in paths:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
-        raise DepotError(
-            f"{blob.title} on this host is not what it is said to be: its digest should be {blob.sha256}. It changed "
-            "meanwhile, or the disk of this host is failing; have it made or fetched again, then run again",
-            reason="blob_corrupt",
-            blob=blob.sha256,
-        )
+        raise wrong_source(blob)
     return written
+
+
+def wrong_source(blob: Blob) -> DepotError:
+    """Return the error for a blob whose source does not give what was announced."""
+    return DepotError(
+        f"{blob.title} on this host is not what it is said to be: its digest should be {blob.sha256}. It changed "
+        "meanwhile, or the disk of this host is failing; have it made or fetched again, then run again",
+        reason="blob_corrupt",
+        blob=blob.sha256,
+    )
+
+
+def gives_another(blob: Blob) -> bool:
+    """Whether a blob's source gives other content than was announced; not where it cannot be read any more."""
+    hasher = hashlib.sha256()
+    try:
+        for piece in blob.source():
+            hasher.update(piece)
+    except DepotError:
+        return False
+    return hasher.hexdigest() != blob.sha256
 
 
 def count_parts(size: int, part_size: int | None) -> int:

@@ -16,6 +16,7 @@ store. A release manifest has both, so either proves that the image is the one t
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import typing as t
@@ -91,7 +92,9 @@ class PullPlan:
         return tuple(image.reference for image in (*self.pulls, *self.names))
 
 
-def pull_images(docker: Docker, manifest: Manifest, source: Source, check_mode: bool = False) -> PullPlan:
+def pull_images(
+    docker: Docker, manifest: Manifest, source: Source, check_mode: bool = False, name: bool = True
+) -> PullPlan:
     """Have the engine get what it lacks of a release's images, and name them; return what was done.
 
     Nothing is changed before it is known that all that is needed is in the depot, with the right sizes, and that the
@@ -100,6 +103,7 @@ def pull_images(docker: Docker, manifest: Manifest, source: Source, check_mode: 
     Args:
         manifest: of a release that is trusted.
         check_mode: refuse what would be refused, and change nothing.
+        name: whether images get their names; those that have none yet get them by a later call.
 
     Raises:
         DepotError: `image_unavailable`, `blob_missing`, `blob_corrupt`, `base_missing`, `no_space`, or why the depot
@@ -110,18 +114,18 @@ def pull_images(docker: Docker, manifest: Manifest, source: Source, check_mode: 
         check_depot(manifest, plan, source)
         check_room(plan)
         if plan.changes and not check_mode:
-            _carry_out(docker, manifest, plan, source)
+            _carry_out(docker, manifest, plan, source, name)
         return plan
     except ReleaseError as exc:  # the engine, or its command line, is not there or hangs
         raise DepotError(str(exc), reason="image_unavailable", **exc.details) from exc
 
 
-def _carry_out(docker: Docker, manifest: Manifest, plan: PullPlan, source: Source) -> None:
+def _carry_out(docker: Docker, manifest: Manifest, plan: PullPlan, source: Source, name: bool) -> None:
     if plan.pulls:
         with serving(source, [manifest]) as registry:
             for image in plan.pulls:
                 pull_image(docker, image, registry, manifest.assumes)
-    for image in (*plan.pulls, *plan.names):
+    for image in (*plan.pulls, *plan.names) if name else ():
         name_image(docker, image)
 
 
@@ -139,9 +143,18 @@ def plan_pull(docker: Docker, manifest: Manifest) -> PullPlan:
     there = [image for image in unnamed if find_id(docker, image)]
     pulls = [image for image in unnamed if image not in there]
     engine = look_at(docker) if pulls else Engine()
+    pulls = largest_first(engine, pulls, manifest.blobs)
     lacking = lacking_layers(engine, pulls)
     sizes = [sum(manifest.blobs[layer] for layer in layers) for layers in lacking]
     return PullPlan(tuple(pulls), tuple(there), sum(sizes), room_for(sizes, engine.containerd), engine)
+
+
+def largest_first(engine: Engine, images: t.Iterable[Image], sizes: t.Mapping[str, int]) -> list[Image]:
+    """Return images in the order in which they are pulled.
+
+    Each is on the disk twice for a while; what the others take in the end is room for that as long as they are missing.
+    """
+    return sorted(images, key=lambda image: -sum(sizes[layer] for layer in engine.lacks(image.layers)))
 
 
 def lacking_layers(engine: Engine, images: t.Iterable[Image]) -> list[tuple[str, ...]]:
@@ -155,7 +168,7 @@ def lacking_layers(engine: Engine, images: t.Iterable[Image]) -> list[tuple[str,
 
 
 def room_for(sizes: t.Sequence[int], containerd: bool) -> int:
-    """Return the bytes of disk that pulls need at most, by the bytes of the missing layers of each image.
+    """Return the bytes of disk that pulls need at most, by the bytes of missing layers of each image in turn.
 
     The classic store writes an image's layers to temporary files, some at a time, and unpacks each when those below it
     are unpacked. From loopback they come faster than they are unpacked: measured, all of an image was there in
@@ -164,8 +177,10 @@ def room_for(sizes: t.Sequence[int], containerd: bool) -> int:
     """
     if not sum(sizes):
         return 0
-    packed = sum(sizes) if containerd else max(sizes)
-    return int(sum(sizes) * _UNPACKED) + packed + _LEAST
+    if containerd:
+        return int(sum(sizes) * _UNPACKED) + sum(sizes) + _LEAST
+    unpacked = itertools.accumulate(sizes)
+    return max(int(so_far * _UNPACKED) + packed for so_far, packed in zip(unpacked, sizes)) + _LEAST
 
 
 def look_at(docker: Docker) -> Engine:

@@ -36,11 +36,18 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout imp
     part_name,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_medium import existing, medium_errors
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_partial import PIECE, Blob, count_parts, fill
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_partial import (
+    PIECE,
+    Blob,
+    count_parts,
+    fill,
+    gives_another,
+    wrong_source,
+)
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import sync_file_system
 
-BATCH = 256 << 20
-"""Bytes after which blobs are synced, and then read back and named while the next ones are written."""
+BATCH = 64 << 20
+"""Bytes after which blobs are synced, read back and named, while the next ones are written."""
 
 _BATCH_BLOBS = 512
 _READERS = 4  # threads that read back; more than a stick can serve do not help
@@ -162,8 +169,9 @@ class DepotStore:
                 for blob in batch:
                     self._take_back(blob, there.get(blob.sha256, []))
                     limit = self._form.part_size or max(blob.size, 1)
-                    written += fill(blob, self._partial(blob), limit, self._form.sync_each)
-                self.sync()
+                    # What is read back is hashed then, and a hash costs more than writing to a fast disk.
+                    form = self._form
+                    written += fill(blob, self._partial(blob), limit, form.sync_each, check=not form.verify)
                 if settled is not None:
                     settled.result()
                 settled = beside.submit(self._settle, batch)
@@ -248,7 +256,8 @@ class DepotStore:
         return found
 
     def _settle(self, batch: t.Sequence[Blob]) -> None:
-        """Read back blobs that were synced, and give them their names."""
+        """Make blobs durable, read them back, and give them their names."""
+        self.sync()
         if self._form.verify:
             self._verify(batch)
         for blob in batch:
@@ -262,6 +271,8 @@ class DepotStore:
         wrong = [blob for blob, sha256 in zip(batch, found) if sha256 != blob.sha256]
         for blob in wrong:
             self.remove(f"{PARTIAL}/{os.path.basename(path)}" for path in self._partial(blob))
+        for blob in filter(gives_another, wrong):
+            raise wrong_source(blob)
         if wrong:
             raise DepotError(
                 f"{self.path}: {wrong[0].title} was written and reads back otherwise, as did {len(wrong) - 1} others. "

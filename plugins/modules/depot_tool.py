@@ -268,9 +268,9 @@ def enrolled(places: TrustPlaces) -> Enrolment | None:
 
 
 def wanted_enrolment(params: t.Mapping[str, t.Any], before: Enrolment | None) -> Enrolment:
-    """Return what the host is to be enrolled as; when it was enrolled as that stays for a while, so that nothing changes.
+    """Return what the host is to be enrolled as. When that was done first stays for a while, so that nothing changes.
 
-    Later it is brought up to date, for the host's clock is believed for so long after it only.
+    Later it is brought up to date, for the host's clock is believed for some years after it only.
     """
     hardware = tuple(sorted(set(params["hardware"])))
     wanted = Enrolment(params["fleet"], hardware, params["host"], params["now"] or 0)

@@ -16,39 +16,44 @@ from pathlib import Path
 
 from ansible_collections.emorobcare.fleet.tests.bench.images_machine import Machine
 
-_AGENT = "/root/fleet/tests/bench/release_agent.py"
 _PATIENCE = 60.0  # seconds for the host to be back
 
 
 class Host(Machine):
-    """A lab host, made for the measurement and removed after it unless it is kept for the next one."""
+    """A lab host, made for the measurement and removed after it unless it is kept for the next one.
+
+    `packages` are installed on it; `playbook` makes its parts, and the command `agent` does what `ask` says.
+    """
+
+    packages: t.ClassVar[str] = "wrk"
+    playbook: t.ClassVar[str] = "tests/bench/release.yml"
+    agent: t.ClassVar[tuple[str, ...]] = ("/usr/bin/python3", "/root/fleet/tests/bench/release_agent.py")
 
     def __init__(self, root: Path, scenario: str, work: Path, *, keep: bool) -> None:
         super().__init__(root, scenario, work)
         self._keep = keep
 
-    def __enter__(self) -> Host:
+    def __enter__(self) -> t.Self:
         if self._keep and self._docker("ps", "--quiet", "--filter", f"name=^{self._name}$"):
             self.bring_checkout()
             return self
         super().__enter__()
         self.set_up()
-        self.run("apt-get -qqy install --no-install-recommends wrk")
+        self.run(f"apt-get -qqy install --no-install-recommends {self.packages}")
         return self
 
     def __exit__(self, *exc: object) -> None:
         if not self._keep:
             super().__exit__(*exc)
 
-    def make(self, part: str, stack: str, **variables: t.Any) -> None:
-        """Run a part of release.yml for a stack's folder below the checkout."""
+    def make(self, part: str, stack: str, **variables: t.Any) -> float:
+        """Run a part of the playbook for a stack's folder below the checkout; return the seconds of the command."""
         words = {"bench_part": part, "bench_stack": f"/root/fleet/{stack}", **variables}
-        content = shlex.quote(json.dumps(words))
-        self.run(f".venv/bin/ansible-playbook tests/bench/release.yml -i localhost, -e {content} 2>&1")
+        return self._timed(f"{self.playbook} -e {shlex.quote(json.dumps(words))}")[0]
 
     def ask(self, request: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         """Have the agent do something; return what it answers."""
-        argv = ["docker", "exec", "-i", self._name, "/usr/bin/python3", _AGENT]
+        argv = ["docker", "exec", "-i", self._name, *self.agent]
         done = subprocess.run(argv, input=json.dumps(request), capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise SystemExit(f"on the host, {request['do']} failed:\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
@@ -56,7 +61,7 @@ class Host(Machine):
 
     def begin(self, request: t.Mapping[str, t.Any]) -> subprocess.Popen[str]:
         """Have the agent begin something; it goes with the host's power."""
-        argv = ["docker", "exec", "-i", self._name, "/usr/bin/python3", _AGENT]
+        argv = ["docker", "exec", "-i", self._name, *self.agent]
         process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
         )

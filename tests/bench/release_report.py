@@ -83,18 +83,18 @@ def _updates(name: str, found: t.Sequence[Result]) -> str:
         rows.append(
             [
                 result.peer.name,
-                _judged(f"{failed}", not (must_not_fail and failed)),
+                judged(f"{failed}", not (must_not_fail and failed)),
                 f"{sum(one.requests for one in ups)}",
-                _spread(values(result, "without_service")),
-                _spread(values(result, "longest")),
-                _spread(values(result, "to_commit")),
+                spread_words(values(result, "without_service")),
+                spread_words(values(result, "longest")),
+                spread_words(values(result, "to_commit")),
                 f"{statistics.median(one.to_commit for one in ups) / ours:.2f}x",
-                _spread(values(result, "healthy_to_serves")) if result.peer.way != "compose" else "",
-                _judged(_spread(gate), not is_ours or _within(gate, SERVES_SECONDS)),
-                _spread(values(result, "mixed")) if result.peer.subject.marked else "",
+                spread_words(values(result, "healthy_to_serves")) if result.peer.way != "compose" else "",
+                judged(spread_words(gate), not is_ours or _within(gate, SERVES_SECONDS)),
+                spread_words(values(result, "mixed")) if result.peer.subject.marked else "",
             ]
         )
-    return _markdown(heads, rows)
+    return markdown(heads, rows)
 
 
 def _rest(name: str, found: t.Sequence[Result]) -> str:
@@ -110,7 +110,7 @@ def _rest(name: str, found: t.Sequence[Result]) -> str:
         rows.append(
             [
                 result.peer.name,
-                _judged(_spread(quick), not is_ours or _within(quick, NO_OP_SECONDS)),
+                judged(spread_words(quick), not is_ours or _within(quick, NO_OP_SECONDS)),
                 _ratio(quick, ours.no_op),
                 _in_time(cuts),
                 _ratio(cuts, [cut.served_after for cut in ours.cuts]),
@@ -120,7 +120,7 @@ def _rest(name: str, found: t.Sequence[Result]) -> str:
                 _counted([_containers(cut.containers_after) for cut in result.cuts]),
             ]
         )
-    return _markdown(heads, rows)
+    return markdown(heads, rows)
 
 
 def _containers(counts: t.Mapping[str, int]) -> str:
@@ -129,21 +129,21 @@ def _containers(counts: t.Mapping[str, int]) -> str:
 
 def _in_time(samples: t.Sequence[float | None]) -> str:
     late = samples.count(None)
-    return ", ".join(filter(None, [_spread(samples), f"{late} of {len(samples)} not in time" if late else ""]))
+    return ", ".join(filter(None, [spread_words(samples), f"{late} of {len(samples)} not in time" if late else ""]))
 
 
 def _repeated(cuts: t.Sequence[PowerCut]) -> str:
     failed = sum(cut.repeated_well is False for cut in cuts)
-    return _spread([cut.repeated for cut in cuts]) + (f", {failed} of {len(cuts)} failed" if failed else "")
+    return spread_words([cut.repeated for cut in cuts]) + (f", {failed} of {len(cuts)} failed" if failed else "")
 
 
 def _series(series: Series) -> str:
-    failed = _judged(f"{len(series.failures)} failed", not series.failures)
+    failed = judged(f"{len(series.failures)} failed", not series.failures)
     words = (
         f"stack_release, {series.updates} updates and {series.rollbacks} rollbacks in {series.seconds:.0f} s, one "
         f"after the other under a load that never stopped: {series.requests} requests, {failed}, "
         f"{series.without_service:g} s without service; {series.web_sockets_closed} times a WebSocket was closed and "
-        f"had again at once; {_spread(series.commit_seconds)} s from start to commit, of which up to 3 s wait for "
+        f"had again at once; {spread_words(series.commit_seconds)} s from start to commit, of which up to 3 s wait for "
         "WebSockets."
     )
     rows = [
@@ -156,7 +156,7 @@ def _series(series: Series) -> str:
         )
         if one is not None
     ]
-    return f"{words}\n\n" + _markdown(["answers, in ms", "p50", "p99", "longest", "requests"], rows)
+    return f"{words}\n\n" + markdown(["answers, in ms", "p50", "p99", "longest", "requests"], rows)
 
 
 def _wrk(found: t.Sequence[Result]) -> str:
@@ -168,16 +168,17 @@ def _wrk(found: t.Sequence[Result]) -> str:
         is_well = result.peer.way != "ours" or not quiet.failed + busy.failed
         row = [result.peer.name]
         row += [f"{quiet.rate:.0f}", f"{quiet.p50:g}", f"{quiet.p99:g}", f"{quiet.failed}"]
-        row += [f"{busy.rate:.0f}", f"{busy.p50:g}", f"{busy.p99:g}", _judged(f"{busy.failed}", is_well)]
+        row += [f"{busy.rate:.0f}", f"{busy.p50:g}", f"{busy.p99:g}", judged(f"{busy.failed}", is_well)]
         rows.append(row)
-    return _markdown(heads, rows)
+    return markdown(heads, rows)
 
 
 def _plain(data: Series | Wrk | Update | None) -> dict[str, t.Any] | None:
     return None if data is None else dataclasses.asdict(data)
 
 
-def _spread(samples: t.Iterable[float | None]) -> str:
+def spread_words(samples: t.Iterable[float | None]) -> str:
+    """Return the median and, where there are others, the least and the most, in seconds."""
     found = spread(samples)
     if found is None:
         return ""
@@ -206,10 +207,12 @@ def _counted(words: t.Sequence[str]) -> str:
     )
 
 
-def _markdown(heads: t.Sequence[str], rows: t.Sequence[t.Sequence[str]]) -> str:
+def markdown(heads: t.Sequence[str], rows: t.Sequence[t.Sequence[str]]) -> str:
+    """Return a table whose first column is of words and whose others are of figures."""
     lines = [heads, ["---", *["--:"] * (len(heads) - 1)], *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
-def _judged(words: str, is_reached: bool) -> str:
+def judged(words: str, is_reached: bool) -> str:
+    """Return words, bold where a figure is missed."""
     return words if is_reached or not words else f"**{words}**"

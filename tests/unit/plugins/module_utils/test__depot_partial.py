@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import random
 import typing as t
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,10 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_partial im
     Blob,
     count_parts,
     fill,
+    gives_another,
     of_bytes,
     of_file,
+    of_spool,
 )
 from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._depot_writing import blob, sha256
 
@@ -111,3 +114,24 @@ def test_only_what_is_larger_than_a_part_has_parts(size: int, part_size: int | N
 def test_more_parts_than_there_are_names_for_are_refused() -> None:
     with pytest.raises(DepotError, match="part_size 10"):
         count_parts(100_000, 10)
+
+
+def test_a_spool_is_gone_once_it_was_given_whole_and_not_before(tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    spool.write_bytes(DATA)
+    half = of_spool(str(spool))()
+    assert next(half)
+    assert spool.exists()
+    del half
+    assert spool.exists()
+    assert b"".join(of_spool(str(spool))()) == DATA
+    assert not spool.exists()
+
+
+def test_only_what_is_read_and_is_wrong_is_another_content(tmp_path: Path) -> None:
+    spool = tmp_path / "spool"
+    spool.write_bytes(DATA)
+    spooled = replace(blob(DATA), source=of_spool(str(spool)))
+    assert not gives_another(spooled)
+    assert not gives_another(spooled)  # it is gone, so nobody knows
+    assert gives_another(replace(blob(DATA), source=of_bytes(b"x")))

@@ -20,6 +20,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_pull impor
     check_room,
     lacking_layers,
     look_at,
+    plan_pull,
     pull_images,
     room_for,
 )
@@ -137,6 +138,18 @@ def test_what_is_missing_is_pulled_and_named_as_compose_says_and_nothing_else_st
     assert engine.asked.count("image pull") == 2
 
 
+def test_the_image_that_takes_most_comes_first_while_there_is_most_room(engine: Fake, depot: Depot) -> None:
+    depot.add_image("small:1", b"s")
+    depot.add_image("large:1", b"l" * 100)
+    shared = depot.add_image("shared:1", b"l" * 100, b"t" * 50)
+    plan = plan_pull(engine, depot.manifest)
+    assert [image.reference for image in plan.pulls][:2] == ["shared:1", "large:1"]
+    assert [image.reference for image in plan.pulls][-1] == "small:1"
+    engine.has(shared, "shared:1")
+    left = [image.reference for image in plan_pull(engine, depot.manifest).pulls]
+    assert left == ["emo/api:1", "mongo:7", "small:1", "large:1"]  # of which the engine has all but the name
+
+
 def test_a_second_run_only_looks_and_needs_no_depot(engine: Fake, depot: Depot) -> None:
     pull_images(engine, depot.manifest, depot.source)
     engine.asked.clear()
@@ -150,6 +163,15 @@ def test_check_mode_tells_what_would_be_pulled_and_changes_nothing(engine: Fake,
     assert not engine.names
     depot.blob(depot.images[1].layers[0]).unlink()
     refused(engine, depot, "blob_missing", check_mode=True)
+
+
+def test_images_without_names_yet_get_them_by_a_later_call_that_needs_no_depot(engine: Fake, depot: Depot) -> None:
+    assert pull_images(engine, depot.manifest, depot.source, name=False).changes == ("emo/api:1", "mongo:7")
+    assert engine.names
+    assert all(name.startswith("127.0.0.1:") for name in engine.names)
+    pull_images(engine, depot.manifest, NOWHERE)
+    assert set(engine.names) == {"emo/api:1", "mongo:7"}
+    assert engine.asked.count("image pull") == 2
 
 
 def test_an_image_that_is_there_without_its_name_is_named_and_not_pulled(engine: Fake, depot: Depot) -> None:
@@ -276,9 +298,11 @@ def test_the_containerd_stores_own_disk_counts_too(
         check_room(plan)
 
 
-def test_room_is_for_all_that_is_unpacked_and_one_image_packed() -> None:
+def test_room_is_for_what_is_unpacked_by_then_and_one_image_packed() -> None:
     least = room_for([8, 16], False) - (27 + 16)
     assert least > 0
+    assert room_for([16, 8], False) == 27 + 8 + least
+    assert room_for([24, 8], False) == 27 + 24 + least
     assert room_for([8, 16], True) == 27 + 24 + least
     assert room_for([], False) == room_for([0], True) == 0
 

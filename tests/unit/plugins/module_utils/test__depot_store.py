@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import os
 import typing as t
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils import _depot_store
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_partial import of_bytes
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_store import DepotStore, Form
 from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._depot_writing import blob, sha256
 
@@ -73,6 +75,22 @@ def test_what_reads_back_otherwise_gets_no_name_and_is_written_anew(
     monkeypatch.undo()
     assert write(tmp_path) == len(DATA[3])
     assert stored(tmp_path) == {sha256(data): data for data in DATA}
+
+
+@pytest.mark.parametrize("form", [Form(), Form(verify=False)])
+@pytest.mark.parametrize("given", [b"x" * len(DATA[1]), DATA[1] + b"x", DATA[1][:-1]], ids=["other", "more", "less"])
+def test_a_source_that_gives_something_else_is_blamed_and_not_the_medium(
+    form: Form, given: bytes, tmp_path: Path
+) -> None:
+    changed = replace(BLOBS[1], source=of_bytes(given))
+    store = DepotStore(str(tmp_path), form)
+    with store.locked():
+        store.prepare()
+        with pytest.raises(DepotError, match="on this host is not what it is said to be") as caught:
+            store.write([BLOBS[0], changed])
+    assert (caught.value.reason, caught.value.details["blob"]) == ("blob_corrupt", changed.sha256)
+    assert changed.sha256 not in stored(tmp_path)
+    assert changed.sha256 not in os.listdir(tmp_path / "partial")
 
 
 def test_reading_back_drops_what_the_kernel_remembers_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

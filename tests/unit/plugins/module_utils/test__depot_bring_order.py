@@ -1,0 +1,97 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils import _depot_bring
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_bring import Brought, Order, bring_release
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Folder, Source
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import Volume
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_pull import PullPlan
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import Manifest
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import TrustPlaces
+from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Answer, Docker
+from ansible_collections.emorobcare.fleet.tests.unit.plugins._docker import NoDocker
+from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._depot_content import Depot
+
+
+class Empty(NoDocker):
+    """An engine that has nothing."""
+
+    def ask(self, argv: t.Sequence[str], timeout: float | None = None) -> Answer:
+        answers = {"info": Answer(0, '{"DockerRootDir": "/"}', ""), "image ls": Answer(0, "", "")}
+        told = answers.get(argv[1]) or answers.get(" ".join(argv[1:3]))
+        return told or Answer(1, "", "Error response from daemon: No such image")
+
+
+@pytest.fixture(name="depot")
+def depot_fixture(tmp_path: Path) -> Depot:
+    return Depot(tmp_path / "depot")
+
+
+Seen = list[tuple[str, bool]]
+
+
+@pytest.fixture(name="seen")
+def seen_fixture(depot: Depot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Seen:
+    """What the engine was told to do in place of pulling, and whether the model was there by then."""
+    found: Seen = []
+
+    def pull(_docker: Docker, _manifest: Manifest, _source: Source, check_mode: bool, name: bool) -> PullPlan:
+        what = "look" if check_mode else "name" if name else "pull"
+        found.append((what, (tmp_path / "root" / "models" / "speech" / "1").exists()))
+        return PullPlan(depot.manifest.images)
+
+    monkeypatch.setattr(_depot_bring, "pull_images", pull)
+    return found
+
+
+def run(depot: Depot, tmp_path: Path, **more: t.Any) -> Brought:
+    places = TrustPlaces(str(tmp_path / "anchor"), str(tmp_path / "state"))
+    order = Order(str(depot.folder), str(tmp_path / "root"), places=places, **more)
+    return bring_release(order, Folder(str(depot.folder)), depot.manifest, Empty())
+
+
+def test_images_come_before_what_is_copied_and_their_names_after_it(depot: Depot, seen: Seen, tmp_path: Path) -> None:
+    brought = run(depot, tmp_path)
+    assert seen == [("pull", False), ("name", True)]
+    assert (brought.complete, brought.synced.published) == (True, ("speech/1",))
+    assert brought.synced.plan.pulls.keys() == depot.pulled
+    assert brought.pulled == PullPlan(depot.manifest.images)
+
+
+def test_what_copying_is_refused_for_is_refused_before_an_image_is_pulled(
+    depot: Depot, seen: Seen, tmp_path: Path
+) -> None:
+    depot.path(depot.manifest.models[0].files["model.bin"]).unlink()
+    with pytest.raises(DepotError) as caught:
+        run(depot, tmp_path)
+    assert caught.value.reason == "blob_missing"
+    assert seen == []
+
+
+def test_check_mode_copies_nothing(depot: Depot, seen: Seen, tmp_path: Path) -> None:
+    assert run(depot, tmp_path, check_mode=True).changed
+    assert seen == [("look", False)]
+    assert not (tmp_path / "root").exists()
+
+
+def test_from_several_media_images_are_pulled_once_all_of_them_were_here(
+    depot: Depot, seen: Seen, tmp_path: Path
+) -> None:
+    first = frozenset(list(depot.manifest.named)[::2])
+    rest = frozenset(depot.manifest.named) - first
+    second = Depot(tmp_path / "second")
+    depot.keep_only(Volume(1, 2, first))
+    second.keep_only(Volume(2, 2, rest))
+    assert not run(depot, tmp_path).complete
+    assert seen == []
+    assert run(second, tmp_path).complete
+    assert seen == [("name", True)]
