@@ -141,17 +141,20 @@ class Folder:
 
     @contextlib.contextmanager
     def open_blob(self, sha256: str, start: int = 0) -> t.Iterator[Blob]:
-        with self._opened(blob_name(sha256)) as fd:
-            if fd is not None:
-                yield _FolderBlob(self, [(blob_name(sha256), os.fstat(fd).st_size)], start, fd)
-                return
+        with contextlib.ExitStack() as stack:
+            yield self._blob(stack, sha256, start)
+
+    def _blob(self, stack: contextlib.ExitStack, sha256: str, start: int) -> _FolderBlob:
+        """Open a blob; whatever is to be closed is on the stack."""
+        fd = stack.enter_context(self._opened(blob_name(sha256)))
+        if fd is not None:
+            return _FolderBlob(self, [(blob_name(sha256), os.fstat(fd).st_size)], start, fd)
         files: list[tuple[str, int]] = []
         while (size := self._size(part_name(sha256, len(files)))) is not None:
             files.append((part_name(sha256, len(files)), size))
         if not files:
             raise missing(self.shown, sha256)
-        with contextlib.closing(_FolderBlob(self, files, start)) as blob:
-            yield blob
+        return stack.enter_context(contextlib.closing(_FolderBlob(self, files, start)))
 
     def close(self) -> None:
         """There is nothing to give back."""

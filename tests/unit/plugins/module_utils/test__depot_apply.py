@@ -26,6 +26,10 @@ from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._depot
 Result = dict[str, t.Any]
 
 
+def refuse(error: ReleaseError) -> t.NoReturn:
+    raise error
+
+
 class Applier:
     """Applies sticks on a host whose stacks are only said to be deployed: `answer` is a result, or a refusal."""
 
@@ -40,7 +44,7 @@ class Applier:
     def _deploy(self, site: Site, request: Request) -> Result:
         self.requests.append(request)
         if isinstance(self.answer, ReleaseError):
-            raise self.answer
+            refuse(self.answer)
         return self.answer
 
     def errand(self, **order: t.Any) -> Errand:

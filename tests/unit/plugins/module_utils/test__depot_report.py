@@ -38,8 +38,8 @@ def robot_fixture(tmp_path: Path) -> Robot:
     return robot
 
 
-def committed(counter: int = 1, gate: t.Sequence[t.Any] = GATE) -> Report:
-    return Report(make_manifest([b"{}"], counter), "committed", gate)
+def committed(counter: int = 1, gate: t.Sequence[t.Any] | None = None) -> Report:
+    return Report(make_manifest([b"{}"], counter), "committed", GATE if gate is None else gate)
 
 
 def refuse(robot: Robot, reason: Reason = "expired", time: int = NOW, **order: t.Any) -> Written | None:
