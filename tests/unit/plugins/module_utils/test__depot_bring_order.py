@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 from pathlib import Path
 
@@ -31,6 +32,20 @@ class Empty(NoDocker):
         return told or Answer(1, "", "Error response from daemon: No such image")
 
 
+class Related(Empty):
+    """An engine that has the layers of an image, and not the image."""
+
+    def __init__(self, layers: t.Sequence[str]) -> None:
+        self._layers = layers
+
+    def ask(self, argv: t.Sequence[str], timeout: float | None = None) -> Answer:
+        if argv[1:3] == ["image", "ls"]:
+            return Answer(0, "sha256:1\n", "")
+        if "{{json .RootFS.Layers}}" in argv:
+            return Answer(0, json.dumps([f"sha256:{layer}" for layer in self._layers]) + "\n", "")
+        return super().ask(argv, timeout)
+
+
 @pytest.fixture(name="depot")
 def depot_fixture(tmp_path: Path) -> Depot:
     return Depot(tmp_path / "depot")
@@ -53,10 +68,10 @@ def seen_fixture(depot: Depot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return found
 
 
-def run(depot: Depot, tmp_path: Path, **more: t.Any) -> Brought:
+def run(depot: Depot, tmp_path: Path, engine: Docker | None = None, **more: t.Any) -> Brought:
     places = TrustPlaces(str(tmp_path / "anchor"), str(tmp_path / "state"))
     order = Order(str(depot.folder), str(tmp_path / "root"), places=places, **more)
-    return bring_release(order, Folder(str(depot.folder)), depot.manifest, Empty())
+    return bring_release(order, Folder(str(depot.folder)), depot.manifest, engine or Empty())
 
 
 def test_images_come_before_what_is_copied_and_their_names_after_it(depot: Depot, seen: Seen, tmp_path: Path) -> None:
@@ -95,3 +110,19 @@ def test_from_several_media_images_are_pulled_once_all_of_them_were_here(
     assert seen == []
     assert run(second, tmp_path).complete
     assert seen == [("name", True)]
+
+
+def test_on_several_media_a_layer_that_other_images_have_is_copied_all_the_same(
+    depot: Depot, seen: Seen, tmp_path: Path
+) -> None:
+    """It is asked for when the image is pulled, and the medium that has it is gone by then."""
+    layers = depot.manifest.images[0].layers
+    depot.keep_only(Volume(1, 2, frozenset(depot.manifest.named)))
+    assert run(depot, tmp_path, Related(layers)).complete
+    assert all((tmp_path / "root" / "store" / "sha256" / layer).exists() for layer in layers)
+
+
+def test_on_a_single_medium_no_layer_is_copied(depot: Depot, seen: Seen, tmp_path: Path) -> None:
+    layers = depot.manifest.images[0].layers
+    assert run(depot, tmp_path, Related(layers)).complete
+    assert not any((tmp_path / "root" / "store" / "sha256" / layer).exists() for layer in layers)
