@@ -19,6 +19,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import typing as t
 from dataclasses import dataclass
 
@@ -33,6 +34,8 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._size import huma
 from ansible_collections.emorobcare.fleet.plugins.module_utils._text import printable
 
 _PULL_LIMIT = 4 * 3600.0  # seconds for one image: some ten GB from a slow stick onto a slow card
+_PULLS = 3  # of one image: two runs may have been killed at it
+_ON_LOOPBACK = re.compile(r"127\.0\.0\.1:[0-9]+")
 _TAG_LIMIT = 300.0  # seconds; the engine may be busy unpacking for somebody else
 _CONTAINERD = "io.containerd.snapshotter"
 _CONTAINERD_ROOT = "/var/lib/containerd"
@@ -272,7 +275,10 @@ def pull_image(docker: Docker, image: Image, registry: Endpoint, assumes: t.Coll
     """
     # An engine tries again for a minute whatever it fails at; what is known to be wrong need not be waited for.
     argv = pull_argv(loopback_name(registry.place, image))
-    answer = docker.watch(argv, _PULL_LIMIT, lambda: registry.trouble is not None)
+    for _attempt in range(_PULLS):
+        answer = docker.watch(argv, _PULL_LIMIT, lambda: registry.trouble is not None)
+        if registry.trouble is not None or not _joined_another(answer, registry.place):
+            break
     if registry.trouble is not None:
         layer = registry.trouble.details.get("blob")
         raise base_missing(registry.source.shown, image.reference, layer) if layer in assumes else registry.trouble
@@ -282,6 +288,16 @@ def pull_image(docker: Docker, image: Image, registry: Endpoint, assumes: t.Coll
         raise _unavailable(image, f"the engine says: {printable(answer.stderr, 300)}")
     if find_id(docker, image) is None:
         raise _unavailable(image, f"the engine pulled it, and has no image of id {image.config} or {image.manifest}")
+
+
+def _joined_another(answer: Answer, place: str) -> bool:
+    """Whether a pull failed because an engine goes on with what it was told before, by a run that was killed.
+
+    It downloads each layer once at a time, whoever asks: a pull joins the download that is under way, and fails with it
+    at a registry on loopback that went with its run. The next one is not joined to that any more.
+    """
+    places = set(_ON_LOOPBACK.findall(answer.stderr))
+    return answer.code > 0 and bool(places) and place not in places
 
 
 def name_image(docker: Docker, image: Image) -> None:

@@ -251,6 +251,39 @@ def test_what_the_engine_says_is_told(engine: Fake, depot: Depot, words: str, an
     assert told in str(caught.value)
 
 
+class Joining(Fake):
+    """An engine whose pulls join a download from a registry that is gone, so many times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self.times = times
+
+    def watch(self, argv: t.Sequence[str], timeout: float, glance: t.Callable[[], bool], every: float = 0.5) -> Answer:
+        if self.times:
+            self.times -= 1
+            self.asked.append("image pull")
+            return Answer(1, "", "dial tcp 127.0.0.1:9: connect: connection refused")
+        return super().watch(argv, timeout, glance, every)
+
+
+@pytest.mark.parametrize(("times", "comes"), [(1, True), (2, True), (3, False)])
+def test_a_pull_that_joined_one_of_a_run_that_was_killed_is_begun_again(depot: Depot, times: int, comes: bool) -> None:
+    engine = Joining(times)
+    for image in depot.images:
+        engine.knows(image)
+    if comes:
+        assert pull_images(engine, depot.manifest, depot.source).changes == ("emo/api:1", "mongo:7")
+        assert engine.asked.count("image pull") == 2 + times
+    else:
+        assert "127.0.0.1:9" in str(refused(engine, depot, "image_unavailable"))
+
+
+def test_what_fails_by_itself_is_not_tried_again(engine: Fake, depot: Depot) -> None:
+    engine.fails["image pull"] = Answer(1, "", "filesystem layer verification failed for digest")
+    refused(engine, depot, "image_unavailable")
+    assert engine.asked.count("image pull") == 1
+
+
 def test_an_interrupted_run_is_gone_on_with_and_leaves_no_names_on_loopback(engine: Fake, depot: Depot) -> None:
     engine.fails["image tag"] = Answer(1, "", "interrupted")
     refused(engine, depot, "image_unavailable")
