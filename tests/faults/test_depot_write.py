@@ -12,6 +12,7 @@ import os
 import random
 import subprocess
 import threading
+import time
 import typing as t
 from pathlib import Path
 
@@ -333,6 +334,21 @@ class Stick:
             yield
         finally:
             subprocess.run(["umount", str(self.mount)], check=True)
+            self._wait_for_driver()
+
+    def _wait_for_driver(self) -> None:
+        """One in user space writes what it still has after it was unmounted, and is no child of ours."""
+        deadline = time.monotonic() + 60
+        while any(_points_at(link, self.image) for link in Path("/proc").glob("[0-9]*/fd/*")):
+            assert time.monotonic() < deadline, "the file system's driver does not end"
+            time.sleep(0.05)
+
+
+def _points_at(link: Path, target: Path) -> bool:
+    try:
+        return link.readlink() == target
+    except OSError:  # the process has ended
+        return False
 
 
 @pytest.fixture(name="stick")
