@@ -81,8 +81,8 @@ def test_what_hangs_is_killed_with_all_that_it_started() -> None:
 
 
 def test_a_command_that_never_falls_silent_is_killed_too() -> None:
-    reply = run_command(Local(), "c1", ExecCheck(("yes",), timeout=0.3), 60)
-    assert reply.error.startswith("did not end within 0.3 s and was killed; it said: y y y")
+    reply = run_command(Local(), "c1", ExecCheck(("yes",), timeout=2), 60)  # a busy machine needs a while to start it
+    assert reply.error.startswith("did not end within 2 s and was killed; it said: y y y")
 
 
 def test_a_command_that_the_end_of_the_gate_cut_off_is_told_apart() -> None:
