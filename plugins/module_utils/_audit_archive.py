@@ -39,6 +39,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._audit_secrets im
     secret_in_name,
     secrets_in_text,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_archive import Peeked
 
 _BUFFER = 2**20
 _HEAD = 512
@@ -95,24 +96,11 @@ def read_archive(archive: t.IO[bytes], known: t.Mapping[str, LayerFacts] | None 
     return _images(layers, documents)
 
 
-class _Peeked:
-    """A file whose beginning was read already."""
-
-    def __init__(self, head: bytes, rest: t.IO[bytes]) -> None:
-        self._head, self._rest = head, rest
-
-    def read(self, size: int = -1) -> bytes:
-        if not self._head:
-            return self._rest.read(size)
-        head, self._head = (self._head, b"") if size < 0 else (self._head[:size], self._head[size:])
-        return head + self._rest.read(size - len(head) if size >= 0 else -1)
-
-
 def _read_member(
     name: str, size: int, content: t.IO[bytes], layers: dict[str, Contents], documents: dict[str, t.Any]
 ) -> None:
     head = content.read(_HEAD)
-    whole = t.cast("t.IO[bytes]", _Peeked(head, content))
+    whole = t.cast("t.IO[bytes]", Peeked(head, content))
     if head.startswith(_ZSTD):
         raise ArchiveError(f"{name}: the engine saves layers packed by zstd, which cannot be read; use gzip or none")
     if head.startswith(_GZIP):

@@ -16,7 +16,6 @@ import contextlib
 import hashlib
 import json
 import os
-import tempfile
 import time
 import typing as t
 
@@ -36,11 +35,10 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._audit_probe impo
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import (
     Answer,
     ImageEngineError,
-    engine_environment,
     engine_error,
     run_command,
 )
-from ansible_collections.emorobcare.fleet.plugins.module_utils._image_process import start
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_saved import save
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import make_dirs, read_json, write_json
 
 _KEPT = 30 * 24 * 3600  # seconds that unused facts are kept
@@ -160,26 +158,7 @@ def _known_layers(diff_ids: t.Iterable[str], cache: Cache) -> dict[str, LayerFac
 
 def _read_saved(references: list[str], known: t.Mapping[str, LayerFacts]) -> list[SavedImage]:
     """Return what the engine saves of some images, of which these layers are known."""
-    broken: ArchiveError | None = None
-    saved: list[SavedImage] = []
-    # Its errors go to a file: a pipe that nobody reads meanwhile could fill up.
-    with tempfile.TemporaryFile() as errors:
-        argv = ["docker", "image", "save", "--", *references]
-        with start(argv, engine_environment(os.environ), stderr=errors) as process:
-            archive = t.cast("t.IO[bytes]", process.stdout)
-            try:
-                saved = read_archive(archive, known)
-            except ArchiveError as exc:
-                broken = exc
-            while archive.read(2**20):  # what follows the archive's end, so that its writer can end too
-                pass
-        errors.seek(0)
-        said = errors.read().decode(errors="replace")
-    if process.returncode != 0:
-        raise engine_error("docker image save", Answer(process.returncode, "", said))
-    if broken is not None:
-        raise broken
-    return saved
+    return save(references, lambda archive: read_archive(archive, known), (ArchiveError,))
 
 
 def _save(references: list[str], images: t.Mapping[str, dict[str, t.Any]], cache: Cache) -> dict[str, Seen]:

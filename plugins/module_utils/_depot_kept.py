@@ -21,6 +21,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout imp
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import safe_path
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import ModelError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_error import Reason as ModelReason
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_publish import note_stamps
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_pull import explain
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_verify import Content, Reader
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_content import Stamp, Store, lstat
@@ -125,7 +126,7 @@ def lay_out(root: str, files: t.Mapping[str, str], dest: str, lock_timeout: floa
         finally:
             for path in _leftovers(staged):
                 remove(path)
-            note_stamps(store, right)  # making and removing links has changed them
+            note_stamps(store, right, store.blob)  # making and removing links has changed them
         return not there
 
 
@@ -167,18 +168,6 @@ def check_stored(store: Store, digests: t.Iterable[str]) -> dict[str, Stamp]:
         if not reader.verdict(content).right:
             raise _changed(content.path)
     return found
-
-
-def note_stamps(store: Store, right: t.Mapping[str, Stamp]) -> None:
-    """Note the stamps of content that was right at those stamps, as they are now. The caller holds the store's lock."""
-    stamps = store.read_stamps()
-    for digest, stamp in right.items():
-        status = lstat(store.blob(digest))
-        if status is not None and Stamp.of(status).same_content(stamp):
-            stamps[digest] = Stamp.of(status)
-        else:
-            stamps.pop(digest, None)
-    store.write_stamps(stamps)
 
 
 def _stage(store: Store, wanted: t.Mapping[str, str], staged: str) -> None:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Blob, BlobSource, corrupt
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_kept import explained, note_stamps
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_kept import explained
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import Volume
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_plan import (
     Held,
@@ -43,7 +43,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._model_fetch impo
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_look import look
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_origin import Origin, Origins, Stream, Told
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_plan import Plan, make_plan
-from ansible_collections.emorobcare.fleet.plugins.module_utils._model_publish import carry_out
+from ansible_collections.emorobcare.fleet.plugins.module_utils._model_publish import carry_out, note_stamps
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_ranges import bytes_of
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_source import DepotSource, Source
 from ansible_collections.emorobcare.fleet.plugins.module_utils._model_space import bytes_needed, check_space
@@ -285,12 +285,12 @@ class _Sync:
         for fetched in done:
             if len(fetched.states) > 1:
                 self._store.write_states(fetched.file.sha256, fetched.file.size, fetched.states[:-1])
-        note_stamps(self._store, {fetched.file.sha256: fetched.stamp for fetched in done})
+        note_stamps(self._store, {fetched.file.sha256: fetched.stamp for fetched in done}, self._store.blob)
 
     def _note(self, seen: _Seen) -> None:
         """Publish or repair the models that are whole now, and note what was found right without a stamp."""
         if seen.unstamped:
-            note_stamps(self._store, seen.right)
+            note_stamps(self._store, seen.right, self._store.blob)
         for wanted, _plan in seen.models:
             if not _here(wanted, seen.plan):
                 continue

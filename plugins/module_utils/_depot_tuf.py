@@ -37,7 +37,8 @@ try:
     from tuf.api.serialization import DeserializationError
     from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 except ImportError:  # tools that import every file; need_tuf() has told everybody else
-    FetcherInterface = object  # type: ignore[misc, assignment]
+    # Our class is made of it when this file is imported.
+    FetcherInterface = object  # type: ignore[misc, assignment]  # a stand-in, of another type on purpose
 
 ROLES = ("root", "timestamp", "snapshot", "targets")
 KEY_NAME = "x-fleet-name"

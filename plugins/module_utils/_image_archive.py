@@ -37,6 +37,19 @@ class Layer:
     size: int
 
 
+class Peeked:
+    """A file whose beginning was read already."""
+
+    def __init__(self, head: bytes, rest: t.IO[bytes]) -> None:
+        self._head, self._rest = head, rest
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._head:
+            return self._rest.read(size)
+        head, self._head = (self._head, b"") if size < 0 else (self._head[:size], self._head[size:])
+        return head + self._rest.read(size - len(head) if size >= 0 else -1)
+
+
 def read_layer(path: str) -> Layer:
     """Return the layer that a file holds."""
     digest, size = hashlib.sha256(), 0

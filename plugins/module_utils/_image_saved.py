@@ -21,6 +21,7 @@ import tempfile
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.emorobcare.fleet.plugins.module_utils._image_archive import Peeked
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_engine import (
     Answer,
     engine_environment,
@@ -54,8 +55,15 @@ class Archive(t.Generic[Result]):
         return self.documents[posixpath.normpath(name)]
 
 
-def save(images: t.Sequence[str], read: t.Callable[[t.IO[bytes]], Result]) -> Result:
+def save(
+    images: t.Sequence[str],
+    read: t.Callable[[t.IO[bytes]], Result],
+    broken_by: tuple[type[Exception], ...] = BROKEN,
+) -> Result:
     """Have the engine save some images in one archive; return what `read` makes of it.
+
+    Args:
+        broken_by: what `read` raises where the archive is not whole.
 
     Raises:
         ImageEngineError: the engine failed; that is the cause, whatever `read` found wrong with the half archive.
@@ -69,7 +77,7 @@ def save(images: t.Sequence[str], read: t.Callable[[t.IO[bytes]], Result]) -> Re
             archive = t.cast("t.IO[bytes]", process.stdout)
             try:
                 result = read(archive)
-            except BROKEN as exc:
+            except broken_by as exc:
                 broken = exc
             while archive.read(_BUFFER):  # what follows the archive's end, so that its writer can end too
                 pass
@@ -126,20 +134,7 @@ def is_layer(head: bytes) -> bool:
 
 def unpacked(head: bytes, rest: t.IO[bytes]) -> t.IO[bytes]:
     """Return a layer's plain bytes, of which the first were read."""
-    whole = t.cast("t.IO[bytes]", _Peeked(head, rest))
+    whole = t.cast("t.IO[bytes]", Peeked(head, rest))
     if not head.startswith(_GZIP):
         return whole
     return t.cast("t.IO[bytes]", io.BufferedReader(gzip.GzipFile(fileobj=whole), _BUFFER))
-
-
-class _Peeked:
-    """A file whose beginning was read already."""
-
-    def __init__(self, head: bytes, rest: t.IO[bytes]) -> None:
-        self._head, self._rest = head, rest
-
-    def read(self, size: int = -1) -> bytes:
-        if not self._head:
-            return self._rest.read(size)
-        head, self._head = (self._head, b"") if size < 0 else (self._head[:size], self._head[size:])
-        return head + self._rest.read(size - len(head) if size >= 0 else -1)

@@ -70,7 +70,7 @@ def carry_out(
         _repair(store, wanted, plan)
     folder = store.version(wanted.name, wanted.version)
     paths = {file.sha256: os.path.join(folder, file.path) for file in wanted.files}
-    _stamp(store, known, paths.__getitem__)
+    note_stamps(store, known, paths.__getitem__)
     return plan, outcome
 
 
@@ -115,7 +115,7 @@ def _fetch(store: Store, fetch: Fetch, known: dict[str, Stamp], tick: t.Callable
         # show: where that was a full disk, this fails as well.
         with contextlib.suppress(OSError):
             keep()
-            _stamp(store, known, store.blob)
+            note_stamps(store, known, store.blob)
         raise
     return Outcome(done, fetch.unavailable)
 
@@ -190,10 +190,10 @@ def withdraw(store: Store, name: str, version: str, sweep: t.Iterable[str]) -> N
     for digest in sweep:
         store.forget(digest)
     store.sync_blobs()
-    _stamp(store, fresh, store.blob, keep=False)
+    note_stamps(store, fresh, store.blob, keep=False)
 
 
-def _stamp(store: Store, known: t.Mapping[str, Stamp], path_of: t.Callable[[str], str], keep: bool = True) -> None:
+def note_stamps(store: Store, known: t.Mapping[str, Stamp], path_of: t.Callable[[str], str], keep: bool = True) -> None:
     """Note the stamps of content that is known to be right, as they are after our own linking and unlinking.
 
     With `keep` the notes on other content stay. A stamp whose content may have been written to since is dropped, so

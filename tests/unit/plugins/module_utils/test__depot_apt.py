@@ -170,7 +170,7 @@ def test_users_values_come_behind_the_end_of_options() -> None:
 )
 def test_options_that_would_become_something_else_are_refused(changed: dict[str, object], named: str) -> None:
     with pytest.raises(DepotError, match=f"^{named}") as caught:
-        check_wanted(dataclasses.replace(TRIXIE, **changed))  # type: ignore[arg-type]
+        check_wanted(dataclasses.replace(TRIXIE, **changed))  # type: ignore[arg-type]  # some are wrong on purpose
     assert caught.value.reason == "invalid"
 
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import dataclasses
-import typing as t
 
 import pytest
 
@@ -119,8 +118,7 @@ def test_media_are_filled_one_after_the_other_in_order(sizes: tuple[int, ...], s
     content = [[one for one in medium if one in large] for medium in spread]
     assert [len(one) for one in content] == media
     assert [one for medium in content for one in medium] == large
-    taken: t.Callable[[list[str]], int] = lambda medium: sum(found.blobs[one] for one in medium)  # noqa: E731
-    assert all(taken(medium) <= size for medium in spread)
+    assert all(sum(found.blobs[one] for one in medium) <= size for medium in spread)
 
 
 def test_every_medium_has_what_the_others_are_found_by_and_all_together_have_all() -> None:
