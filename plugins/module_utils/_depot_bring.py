@@ -219,7 +219,7 @@ def _sync_request(order: Order, source: BlobSource, manifest: Manifest, docker: 
         engine = left_out
     elif volume.count > 1:
         # An image is pulled when all media were here, and its layers are asked for then, those too that other images
-        # of the engine have. So only an image that is there whole is not waited for.
+        # of the engine have, this release's among them. So only for an image that is there nothing is waited for.
         engine = held_by_engine(docker, manifest, layers=False) | left_out
     else:
         engine = held_by_engine(docker, manifest)
@@ -294,10 +294,10 @@ def debian_suite(path: str = _OS_RELEASE) -> str | None:
 
 
 def held_by_engine(docker: Docker, manifest: Manifest, layers: bool = True) -> frozenset[str]:
-    """Return what the engine has of a release's images whole, and all layers that it has, by SHA-256.
+    """Return which of a release's images the engine has, by manifest and configuration, and the layers that it has.
 
     Args:
-        layers: whether those of other images count.
+        layers: whether layers count, of whatever image.
 
     Raises:
         DepotError: the engine does not answer (`image_unavailable`).
@@ -307,7 +307,7 @@ def held_by_engine(docker: Docker, manifest: Manifest, layers: bool = True) -> f
         whole = [image for image in manifest.images if find_id(docker, image)]
     except ReleaseError as exc:
         raise DepotError(str(exc), reason="image_unavailable", **exc.details) from exc
-    return frozenset(there.union(*(image.blobs for image in whole)))
+    return frozenset(there.union(*((image.manifest, image.config) for image in whole)))
 
 
 def release_of(root: str, manifest: Manifest) -> tuple[Release, dict[str, bytes]]:
