@@ -12,8 +12,8 @@ Verify, bring, deploy behind the gate, remember, report. Packed into one file by
     shop: committed
     receipt: robot-7/4.json
 
-What is refused, and what is worth a look, is on the error output. Exit codes: 0, the host is on the release; 1, it is
-not, and runs what it ran before; 2, the command line is wrong.
+What is refused, what is worth a look, and how far copying has come is on the error output. Exit codes: 0, the host is
+on the release; 1, it is not, and runs what it ran before; 2, the command line is wrong.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_bring impo
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import BlobSource
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_progress import Meter
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import Manifest
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_report import (
     Report,
@@ -83,7 +84,8 @@ def apply(errand: Errand, cli: Cli, say: Say, warn: Say) -> bool:
     """
     with _alone(errand), opened(errand.order, errand.now) as (source, manifest):
         say(_title(source, manifest))
-        brought = bring_release(errand.order, source, manifest, cli(()))
+        with contextlib.closing(Meter(sys.stderr)) as meter:
+            brought = bring_release(errand.order, source, manifest, cli(()), meter)
         say(_took(brought, errand.order.check_mode))
         if not brought.complete:
             say("the host still lacks what other volumes have: apply them, too")

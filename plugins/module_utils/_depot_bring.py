@@ -11,15 +11,18 @@ This is the one way in, for the module and for the command line alike.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import platform
+import threading
 import typing as t
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import PIECE, BlobSource, check_layout
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_kept import lay_out, read_stored
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_plan import SyncPlan
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_pull import (
     PullPlan,
     find_id,
@@ -89,11 +92,15 @@ class Brought:
 
 
 class WithStore:
-    """A depot, and before it the host store: on several media, each brings a part of an image, which goes there."""
+    """A depot, and before it the host store: on several media, each brings a part of an image, which goes there.
 
-    def __init__(self, source: BlobSource, root: str) -> None:
+    `tell` is told the bytes of each piece that was read, by any of several threads.
+    """
+
+    def __init__(self, source: BlobSource, root: str, tell: t.Callable[[int], None] | None = None) -> None:
         self._source = source
         self._store = Store(root)
+        self._tell = tell
 
     @property
     def shown(self) -> str:
@@ -108,6 +115,12 @@ class WithStore:
         return self._source.blob_size(sha256)
 
     def pieces(self, sha256: str, start: int = 0) -> t.Iterator[bytes]:
+        for piece in self._pieces(sha256, start):
+            if self._tell:
+                self._tell(len(piece))
+            yield piece
+
+    def _pieces(self, sha256: str, start: int) -> t.Iterator[bytes]:
         with contextlib.ExitStack() as stack:
             try:
                 file = stack.enter_context(open(self._store.blob(sha256), "rb"))
@@ -116,6 +129,27 @@ class WithStore:
                 return
             file.seek(start)
             yield from iter(lambda: file.read(PIECE), b"")
+
+
+class _Told:
+    """Adds up what the engine pulls and what is copied, for one `say`."""
+
+    def __init__(self, say: Say | None) -> None:
+        self._say = say
+        self._lock = threading.Lock()
+        self._pulled = self._total = 0
+
+    def begin(self, plan: SyncPlan) -> None:
+        self._total = plan.bytes_to_pull + sum(plan.copies.values())
+
+    def pulled(self, count: int) -> None:
+        with self._lock:
+            self._pulled += count
+        self.copied(0, 0)
+
+    def copied(self, done: int, _total: int) -> None:
+        if self._say:
+            self._say(min(self._pulled + done, self._total), self._total)
 
 
 @contextlib.contextmanager
@@ -185,7 +219,7 @@ def _sync_request(order: Order, source: BlobSource, manifest: Manifest, docker: 
         engine = left_out
     elif volume.count > 1:
         # An image is pulled when all media were here, and its layers are asked for then, those too that other images
-        # of the engine have. So only an image that is there whole is not waited for.
+        # of the engine have, this release's among them. So only for an image that is there nothing is waited for.
         engine = held_by_engine(docker, manifest, layers=False) | left_out
     else:
         engine = held_by_engine(docker, manifest)
@@ -198,23 +232,24 @@ def _bring_content(
     """Bring what the store lacks, and have the engine pull what it lacks, once all media were here."""
     if docker is None:
         return sync(source, request, say), None
-    manifest = request.manifest
+    told = _Told(say)
+    content = WithStore(source, order.root, told.pulled)  # from the store what is there, from the depot the rest
+    pull = functools.partial(pull_images, docker, request.manifest, content, order.check_mode)
     if request.volume is not None and request.volume.count > 1:
-        synced = sync(source, request, say)
-        return synced, _pull(order, docker, manifest, source) if synced.complete else None
-    # An engine needs room for an image twice, so it comes first: what is not copied yet is room for that. What copying
-    # would be refused for is refused before, and names are made when all is there.
-    sync(source, replace(request, check_mode=True))
-    pulled = _pull(order, docker, manifest, source, name=False)
-    synced = sync(source, request, say)
+        synced = sync(source, request, told.copied, told.begin)
+        return synced, pull() if synced.complete else None
+    pulled = PullPlan()
+
+    def pull_first(plan: SyncPlan) -> None:
+        # An engine needs room for an image twice, so it comes first: what is not copied yet is room for that.
+        nonlocal pulled
+        told.begin(plan)
+        pulled = pull(name=False)
+
+    synced = sync(source, request, told.copied, pull_first)
     if pulled.changes and not order.check_mode:
-        _pull(order, docker, manifest, source)
+        pull()  # names are made when all is there
     return synced, pulled
-
-
-def _pull(order: Order, docker: Docker, manifest: Manifest, source: BlobSource, name: bool = True) -> PullPlan:
-    """Have the engine pull, from the store what is there and from the depot the rest."""
-    return pull_images(docker, manifest, WithStore(source, order.root), order.check_mode, name)
 
 
 def _remember(places: TrustPlaces, manifest: Manifest) -> None:
@@ -259,10 +294,10 @@ def debian_suite(path: str = _OS_RELEASE) -> str | None:
 
 
 def held_by_engine(docker: Docker, manifest: Manifest, layers: bool = True) -> frozenset[str]:
-    """Return what the engine has of a release's images whole, and all layers that it has, by SHA-256.
+    """Return which of a release's images the engine has, by manifest and configuration, and the layers that it has.
 
     Args:
-        layers: whether those of other images count.
+        layers: whether layers count, of whatever image.
 
     Raises:
         DepotError: the engine does not answer (`image_unavailable`).
@@ -272,7 +307,7 @@ def held_by_engine(docker: Docker, manifest: Manifest, layers: bool = True) -> f
         whole = [image for image in manifest.images if find_id(docker, image)]
     except ReleaseError as exc:
         raise DepotError(str(exc), reason="image_unavailable", **exc.details) from exc
-    return frozenset(there.union(*(image.blobs for image in whole)))
+    return frozenset(there.union(*((image.manifest, image.config) for image in whole)))
 
 
 def release_of(root: str, manifest: Manifest) -> tuple[Release, dict[str, bytes]]:

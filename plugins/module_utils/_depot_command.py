@@ -19,6 +19,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_apply impo
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Source, check_layout
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_library import LIBRARY, need_tuf
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_progress import Meter
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import Manifest
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_serve import main as serve_main
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import TrustPlaces
@@ -77,7 +78,8 @@ def _verify(arguments: t.Sequence[str], places: TrustPlaces) -> int:
     try:
         with contextlib.closing(open_source(depot, options.ca)) as source:
             manifests = trusted_releases(places, source)
-            verified = verify(source, manifests, check_layout(source), strict=options.strict)
+            with contextlib.closing(Meter(sys.stderr)) as meter:
+                verified = verify(source, manifests, check_layout(source), say=meter, strict=options.strict)
         for file in verified.extra:
             _say(f"{file}: nothing names it")
         verified.check()

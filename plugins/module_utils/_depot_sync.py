@@ -52,6 +52,8 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._model_wanted imp
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_content import Stamp, Store, lstat
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_partial import read_log
 
+First = t.Callable[[SyncPlan], None]
+
 _ASKERS = 8  # threads that ask for sizes; behind a web server, waiting for answers is all that it is
 _READERS = 4  # a stick is read no faster by more
 
@@ -109,16 +111,18 @@ class SyncRequest:
             )
 
 
-def sync(source: BlobSource, request: SyncRequest, say: Say | None = None) -> Synced:
+def sync(source: BlobSource, request: SyncRequest, say: Say | None = None, first: First | None = None) -> Synced:
     """Bring what a release needs into the host store. Looks without the lock first: the second run does nothing.
 
-    `say` is told bytes done and bytes in all a few times a second.
+    Args:
+        say: is told bytes done and bytes in all a few times a second.
+        first: is given the plan when nothing will be refused any more, and before anything is copied.
 
     Raises:
         DepotError: something is refused, in check mode as in a real run, or a medium failed. Nothing that was not
             verified is in the store then, and the next run goes on from what is there.
     """
-    return _Sync(source, request, say).run()
+    return _Sync(source, request, say).run(first)
 
 
 @dataclass(frozen=True)
@@ -151,10 +155,13 @@ class _Sync:
         self._reader = Reader(self._store)
         self._models = _models(source, request.manifest)
 
-    def run(self) -> Synced:
+    def run(self, first: First | None) -> Synced:
         """Do it; see `sync`."""
         with explained(self._store.root):
             seen = self._look()
+        if first:
+            first(seen.plan)
+        with explained(self._store.root):
             done = Synced(seen.plan, seen.changed, seen.publishable)
             if seen.changed and not self._request.check_mode:
                 with self._store.locked(self._request.lock_timeout):

@@ -32,7 +32,7 @@ CACHE = ROOT / ".cache" / "bench-depot"
 RESULTS = ROOT / "bench" / "depot.json"
 DOCUMENT = ROOT / "docs" / "measurements.md"
 REPEAT = 3
-PARTS = ("write", "verify", "second", "plays", "apply")
+PARTS = ("write", "stick", "verify", "second", "plays", "apply")
 
 
 def say(words: str) -> None:
@@ -78,6 +78,7 @@ def measure(bench: Bench, chosen: t.Collection[str], loads: list[float]) -> None
     bench.prepare()
     work: dict[str, t.Callable[[], None]] = {
         "write": bench.write_all,
+        "stick": bench.write_stick,
         "verify": bench.verify_all,
         "second": bench.write_second,
         "plays": bench.play_all,

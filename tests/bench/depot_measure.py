@@ -16,6 +16,8 @@ from ansible_collections.emorobcare.fleet.tests.bench import depot_peers as peer
 from ansible_collections.emorobcare.fleet.tests.bench.depot_peers import (
     APPLIERS,
     KEYS,
+    STICK,
+    STICK_WRITERS,
     STORE,
     TMP,
     VERIFIERS,
@@ -38,7 +40,7 @@ Say = t.Callable[[str], None]
 class Builder(Host):
     """A lab host that builds, and then takes what it has built."""
 
-    packages = "skopeo"
+    packages = "skopeo e2fsprogs"
     playbook = "tests/bench/depot.yml"
     agent = ("/root/fleet/.venv/bin/python", "/root/fleet/tests/bench/depot_agent.py")
 
@@ -96,6 +98,17 @@ class Bench:
                     self._found.size = answer["release"]["bytes"]
         self._host.ask(peers.sums())
 
+    def write_stick(self) -> None:
+        """Write the release to a slow medium, and copy what the disk holds to it."""
+        point = f"{WORK}/{STICK}"
+        self._host.run(peers.pull_out())
+        self._host.run(peers.plug_in(3 * self._found.size))
+        for _round in range(self._rounds):
+            for way in STICK_WRITERS:
+                self._host.run(f"rm -rf {point}/* {TMP}; sync -f {point}; sync -f {WORK}")
+                self._ask("writing to a stick", self._found.stick, way, peers.write(way, self.first, STICK))
+        self._host.run(peers.pull_out())
+
     @property
     def first(self) -> Subject:
         assert self._first is not None, "prepare() comes first"
@@ -151,6 +164,7 @@ class Bench:
 
     def clear(self) -> None:
         """Remove what was written."""
+        self._host.run(peers.pull_out())
         self._host.run(f"rm -rf {WORK}")
 
     def _ask(self, what: str, samples: Samples, way: Way, request: Request) -> dict[str, t.Any]:

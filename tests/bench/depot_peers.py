@@ -22,6 +22,10 @@ KEYS = "/root/bench-keys"
 TMP = f"{WORK}/tmp"
 FLEET = "bench"
 
+STICK = "stick"  # the series that is written to a medium of its own
+STICK_WRITES, STICK_READS = 40, 150
+"""MB a second, of a middling stick for USB 3."""
+
 Way = t.Literal["depot", "archive", "skopeo", "copy", "hash", "sha256sum"]
 NAMES: dict[Way, str] = {
     "depot": "depot",
@@ -33,6 +37,7 @@ NAMES: dict[Way, str] = {
 }
 WRITERS: tuple[Way, ...] = ("depot", "copy", "archive", "skopeo")
 VERIFIERS: tuple[Way, ...] = ("depot", "hash", "sha256sum")
+STICK_WRITERS: tuple[Way, ...] = ("depot", "copy")
 APPLIERS: tuple[Way, ...] = ("depot", "archive", "skopeo")
 
 Request = dict[str, t.Any]
@@ -68,7 +73,7 @@ def write(way: Way, subject: Subject, series: str = "first") -> Request:
         "archive": f"docker save {images} | gzip >images.tar.gz && {models} && find . ! -name SHA256SUMS {_SUMS}",
         "skopeo": f"{_each(subject.images, 'docker-daemon:$one', 'oci:images:$one')} && {models} && "
         f"find models {_SUMS}",
-        "copy": f"cp -r {shlex.quote(folder('depot', series))}/. .",
+        "copy": f"cp -r {shlex.quote(folder('depot'))}/. .",
     }
     return _shell(f"mkdir -p {into} && cd {into} && {made[way]} && sync -f .", into=into)
 
@@ -109,3 +114,37 @@ def _each(images: t.Sequence[str], source: str, target: str) -> str:
 
 def _shell(script: str, **more: t.Any) -> Request:
     return {"do": "shell", "script": script, **more}
+
+
+def plug_in(size: int) -> str:
+    """Return the script that mounts a new medium of so many bytes, and has the kernel slow it down to a stick's speed.
+
+    Loop devices that are mounted so end with their mount. What is read and what is written have a limit each, so that
+    they do not slow each other, as they do on a stick: the kernel knows no other way. Control groups of version 1 only,
+    whose limits hold for what the kernel writes back later.
+    """
+    point, limits = f"{WORK}/{STICK}", "/sys/fs/cgroup/blkio/blkio.throttle"
+    limited = [
+        f'echo "$device {speed * 1_000_000}" >{limits}.{what}_bps_device'
+        for what, speed in (("write", STICK_WRITES), ("read", STICK_READS))
+    ]
+    steps = [
+        "set -e",
+        "[ -e /dev/loop-control ] || mknod /dev/loop-control c 10 237",
+        "for n in $(seq 0 63); do [ -e /dev/loop$n ] || mknod /dev/loop$n b 7 $n; done",
+        f"mkdir -p {point} && truncate --size {size} {point}.img && mkfs.ext4 -q {point}.img",
+        f"mount -o loop {point}.img {point}",
+        f"device=$(findmnt --noheadings --output MAJ:MIN {point} | tr -d ' ')",
+        *limited,
+    ]
+    return "\n".join(steps)
+
+
+def pull_out() -> str:
+    """Return the script that takes the medium away again, if it is there; its device's limits are none afterwards."""
+    point, limits = f"{WORK}/{STICK}", "/sys/fs/cgroup/blkio/blkio.throttle"
+    return (
+        f"if mountpoint -q {point}; then device=$(findmnt --noheadings --output MAJ:MIN {point} | tr -d ' '); "
+        f'for what in write read; do echo "$device 0" >{limits}.${{what}}_bps_device; done; umount {point}; fi; '
+        f"rm -f {point}.img"
+    )

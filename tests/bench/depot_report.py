@@ -11,7 +11,16 @@ import statistics
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.emorobcare.fleet.tests.bench.depot_peers import APPLIERS, NAMES, VERIFIERS, WRITERS, Way
+from ansible_collections.emorobcare.fleet.tests.bench.depot_peers import (
+    APPLIERS,
+    NAMES,
+    STICK_READS,
+    STICK_WRITERS,
+    STICK_WRITES,
+    VERIFIERS,
+    WRITERS,
+    Way,
+)
 from ansible_collections.emorobcare.fleet.tests.bench.release_report import judged, markdown, spread_words
 from ansible_collections.emorobcare.fleet.tests.bench.release_stats import spread
 
@@ -47,6 +56,7 @@ class Found:
 
     size: int = 0
     write: Samples = field(default_factory=dict)
+    stick: Samples = field(default_factory=dict)
     second: Samples = field(default_factory=dict)
     warm: Samples = field(default_factory=dict)
     cold: Samples = field(default_factory=dict)
@@ -54,7 +64,7 @@ class Found:
     plays: dict[str, list[float]] = field(default_factory=dict)
 
 
-PARTS = ("write", "second", "warm", "cold", "apply")
+PARTS = ("write", "stick", "second", "warm", "cold", "apply")
 
 
 def results(found: Found, about: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -87,35 +97,44 @@ def tables(found: Found, about: t.Mapping[str, t.Any]) -> str:
         f"least and most. The release has {_megabytes(found.size)} MB. Load average before all and after each part: "
         f"{loads}."
     )
-    parts = [head, _write(found), _second(found), _verify(found), _apply(found), _plays(found)]
+    parts = [head, _write(found), _stick(found), _second(found), _verify(found), _apply(found), _plays(found)]
     return "\n\n".join(part for part in parts if part)
 
 
 def _write(found: Found) -> str:
-    if not found.write:
+    return _writing("writing a release", WRITERS, found.write, found.size)
+
+
+def _stick(found: Found) -> str:
+    title = f"writing it to a stick that writes {STICK_WRITES} and reads {STICK_READS} MB a second"
+    return _writing(title, STICK_WRITERS, found.stick, found.size)
+
+
+def _writing(title: str, order: t.Sequence[Way], found: Samples, size: int) -> str:
+    if not found:
         return ""
-    heads = ["writing a release", "s", "MB a second", f"of the speed of cp ({_percent(WRITE_SPEED)})", "MB written"]
+    heads = [title, "s", "MB a second", f"of the speed of cp ({_percent(WRITE_SPEED)})", "MB written"]
     heads += ["of the release"]
-    copy = _median(_seconds(found.write["copy"]))
+    copy = _median(_seconds(found["copy"]))
     rows = []
-    for way in _ways(WRITERS, found.write):
-        samples = found.write[way]
-        rows.append(_write_row(NAMES[way], found, _seconds(samples), copy, is_ours=way == "depot"))
-        size = _median([one.written for one in samples])
-        rows[-1] += [_megabytes(size), _percent(size / found.size)]
+    for way in _ways(order, found):
+        samples = found[way]
+        rows.append(_write_row(NAMES[way], size, _seconds(samples), copy, is_ours=way == "depot"))
+        written = _median([one.written for one in samples])
+        rows[-1] += [_megabytes(written), _percent(written / size)]
         if way == "depot":
             seconds = [one.seconds - one.steps["gather"] for one in samples]
-            row = _write_row("depot, once the engine has given the images", found, seconds, copy, is_ours=True)
+            row = _write_row("depot, once the engine has given the images", size, seconds, copy, is_ours=True)
             rows.append([*row, "", ""])
     return markdown(heads, rows)
 
 
-def _write_row(name: str, found: Found, seconds: t.Sequence[float], copy: float, *, is_ours: bool) -> list[str]:
+def _write_row(name: str, size: int, seconds: t.Sequence[float], copy: float, *, is_ours: bool) -> list[str]:
     speed = copy / _median(seconds)
     return [
         name,
         spread_words(seconds),
-        f"{found.size / 1e6 / _median(seconds):.0f}",
+        f"{size / 1e6 / _median(seconds):.0f}",
         judged(_percent(speed), not is_ours or speed >= WRITE_SPEED),
     ]
 

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.emorobcare.fleet.plugins.action import depot_key, depot_sign
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import VOLUME, Volume
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_write import everywhere
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import locked
 from ansible_collections.emorobcare.fleet.tests.faults._applying import (
     ARCHITECTURE,
@@ -30,6 +32,7 @@ from ansible_collections.emorobcare.fleet.tests.faults._applying import (
     broken,
     make_robot,
     read_releases,
+    sha256,
     stranger,
     takes_a_good_one,
 )
@@ -294,6 +297,35 @@ def test_a_release_whose_gate_fails_is_rolled_back_and_told_and_the_next_one_wor
     good_stick, packed = robot.update(f"after {mode}")
     robot.brings(good_stick, packed)
     whole(robot.sides, f"after {mode}")
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["in-order", "the-other-way"])
+def test_an_update_comes_from_two_sticks_to_a_host_that_has_a_layer_of_it(robot: Robot, order: tuple[int, int]) -> None:
+    packed = robot.packed("two sticks", whole=True)
+    stored = Path(robot.root, "store", "sha256", sha256(robot.base))  # by an earlier run of this
+    stored.unlink(missing_ok=True)
+    sticks = in_two(robot.stick(packed), packed)
+    running, serving = ids(robot.sides), robot.sides.serving()
+    told = robot.apply(sticks[order[0]])
+    assert (told.code, told.out[-1]) == (1, "the host still lacks what other volumes have: apply them, too"), told
+    assert (ids(robot.sides), robot.sides.serving()) == (running, serving)
+    robot.brings(sticks[order[1]], packed)
+
+
+def in_two(depot: Depot, packed: Packed) -> list[Depot]:
+    """Return two volumes of a depot: the release's layers but the last, and all else."""
+    shared = everywhere(packed.manifest) | {sha256(packed.manifest.encode())}
+    first = {layer for image in packed.manifest.images for layer in image.layers} - {packed.layer()}
+    volumes = []
+    for number, own in enumerate((first, packed.contents.keys() - first), 1):
+        volume = depot.copy(depot.path.with_name(f"{depot.path.name}-volume-{number}"))
+        here = Volume(number, 2, frozenset(own) | shared)
+        for path in (volume.path / "blobs" / "sha256").iterdir():
+            if path.name not in here.blobs:
+                path.unlink()
+        (volume.path / VOLUME).write_bytes(here.encode())
+        volumes.append(volume)
+    return volumes
 
 
 def test_of_two_at_once_one_does_it_and_the_other_finds_it_done(robot: Robot) -> None:

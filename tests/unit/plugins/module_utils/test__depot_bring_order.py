@@ -59,7 +59,9 @@ def seen_fixture(depot: Depot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """What the engine was told to do in place of pulling, and whether the model was there by then."""
     found: Seen = []
 
-    def pull(_docker: Docker, _manifest: Manifest, _source: Source, check_mode: bool, name: bool) -> PullPlan:
+    def pull(_docker: Docker, _manifest: Manifest, source: Source, check_mode: bool, name: bool = True) -> PullPlan:
+        for layer in () if check_mode else depot.manifest.images[0].layers:
+            assert b"".join(source.pieces(layer))
         what = "look" if check_mode else "name" if name else "pull"
         found.append((what, (tmp_path / "root" / "models" / "speech" / "1").exists()))
         return PullPlan(depot.manifest.images)
@@ -80,6 +82,19 @@ def test_images_come_before_what_is_copied_and_their_names_after_it(depot: Depot
     assert (brought.complete, brought.synced.published) == (True, ("speech/1",))
     assert brought.synced.plan.pulls.keys() == depot.pulled
     assert brought.pulled == PullPlan(depot.manifest.images)
+
+
+def test_how_far_it_is_counts_what_is_pulled_and_what_is_copied(depot: Depot, seen: Seen, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    places = TrustPlaces(str(tmp_path / "anchor"), str(tmp_path / "state"))
+    order = Order(str(depot.folder), str(tmp_path / "root"), places=places)
+    source = Folder(str(depot.folder))
+    plan = bring_release(order, source, depot.manifest, Empty(), lambda *one: told.append(one)).synced.plan
+    total = plan.bytes_to_pull + plan.bytes_to_copy
+    pulled = sum(depot.manifest.blobs[layer] for layer in depot.manifest.images[0].layers)
+    assert {one[1] for one in told} == {total}
+    assert pulled in [done for done, _total in told]
+    assert max(done for done, _total in told) > pulled
 
 
 def test_what_copying_is_refused_for_is_refused_before_an_image_is_pulled(
