@@ -156,6 +156,9 @@ class EngineFacts:
     :ivar options_problem: why they are not known.
     :ivar pending: says since when daemon.json differs from what the engine has read, if it does.
     :ivar containers: every container, as `docker container inspect` gives it.
+    :ivar commands: command lines that run in a container, by its id, where they can be seen.
+    :ivar used: each image that a running container is made from, as `docker image inspect` gives it, and its history,
+        the last step first.
     """
 
     problem: str = ""
@@ -167,9 +170,17 @@ class EngineFacts:
     pending: str = ""
     containers: tuple[t.Mapping[str, t.Any], ...] = ()
     containers_problem: str = ""
+    commands: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    used: tuple[tuple[t.Mapping[str, t.Any], tuple[str, ...]], ...] = ()
+    used_problem: str = ""
     images: tuple[StoredImage, ...] = ()
     images_problem: str = ""
     swarm: SwarmFacts = SwarmFacts()
+
+    @property
+    def running(self) -> tuple[t.Mapping[str, t.Any], ...]:
+        """The containers that have a process."""
+        return tuple(one for one in self.containers if (one.get("State") or {}).get("Pid"))
 
     @property
     def security(self) -> dict[str, str]:

@@ -21,6 +21,8 @@ import re
 import stat
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils import _cis_files as files
 from ansible_collections.emorobcare.fleet.plugins.module_utils import _cis_host as rules
@@ -59,11 +61,16 @@ _DAY = 24 * 3600
 
 def look(docker: Docker, trusted: t.Sequence[str], root: str = "") -> Found:
     """Look at a host and its engine; `trusted` are the users who may be in group docker."""
-    engine = look_at_engine(docker, root)
-    return Found(look_at_host(docker, engine, trusted, root), engine)
+    # apt takes seconds where its cache is older than its lists.
+    with ThreadPoolExecutor(1) as pool:
+        package = pool.submit(_package, docker, root)
+        engine = look_at_engine(docker, root)
+        host = look_at_host(docker, engine, trusted, root)
+        return Found(replace(host, package=package.result()), engine)
 
 
 def look_at_host(docker: Docker, engine: EngineFacts, trusted: t.Sequence[str], root: str) -> HostFacts:
+    """Look at the host, but for the engine's package."""
     services, sockets = units("docker.service", root), units("docker.socket", root)
     certificates = _certificates(root)
     host = HostFacts(
@@ -76,11 +83,10 @@ def look_at_host(docker: Docker, engine: EngineFacts, trusted: t.Sequence[str], 
         docker_group=members(str(engine.options.get("group") or files.ENGINE_GROUP)),
         trusted=tuple(trusted),
         mounts=_mounts(root),
-        package=_package(docker, root),
         system=_system(docker, root),
     )
     paths = [*rules.watched_paths(), *files.paths_of(Found(host, engine))]
-    return HostFacts(**{**vars(host), "files": {path: file_fact(path, root) for path in paths}})
+    return replace(host, files={path: file_fact(path, root) for path in paths})
 
 
 def file_fact(path: str, root: str = "") -> FileFact:

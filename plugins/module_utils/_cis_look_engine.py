@@ -57,6 +57,9 @@ def look_at_engine(docker: Docker, root: str = "") -> EngineFacts:
     images, facts["images_problem"] = _try(lambda: _images(docker))
     facts.update(containers=containers or (), images=images or ())
     engine = EngineFacts(**facts)
+    facts["commands"] = container_commands(root, engine.running)
+    used, facts["used_problem"] = _try(lambda: _used(docker, engine))
+    facts["used"] = used or ()
     if not engine.in_swarm:
         return engine
     manager = bool((info.get("Swarm") or {}).get("ControlAvailable"))
@@ -112,6 +115,18 @@ def _images(docker: Docker) -> tuple[StoredImage, ...]:
         return "" if value == "<none>" else value
 
     return tuple(StoredImage(one["ID"], told(one["Repository"]), told(one.get("Digest") or "")) for one in images)
+
+
+def _used(docker: Docker, engine: EngineFacts) -> tuple[tuple[t.Mapping[str, t.Any], tuple[str, ...]], ...]:
+    ids = tuple(dict.fromkeys(str(one["Image"]) for one in engine.running))
+    found = _inspect(docker, ["docker", "image", "inspect", "--", *ids]) if ids else []
+    return tuple((one, _history(docker, str(one["Id"]))) for one in found)
+
+
+def _history(docker: Docker, image: str) -> tuple[str, ...]:
+    argv = ["docker", "image", "history", "--no-trunc", "--format", "{{json .CreatedBy}}", "--", image]
+    lines = must(docker.ask(argv, timeout=PATIENCE), "docker image history").splitlines()
+    return tuple(str(read_json(line, "docker image history")) for line in lines)
 
 
 def _swarm(docker: Docker, data_root: str, manager: bool, root: str) -> SwarmFacts:

@@ -13,7 +13,7 @@ import functools
 import re
 import typing as t
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._audit_facts import read_config
+from ansible_collections.emorobcare.fleet.plugins.module_utils._audit_facts import Config
 from ansible_collections.emorobcare.fleet.plugins.module_utils._audit_secrets import secrets_in_config
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_control import Control, Looked, Rule
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_facts import EngineFacts, Found
@@ -123,8 +123,7 @@ def _swarm_secrets(engine: EngineFacts) -> Looked:
         return Looked(unknown=engine.swarm.services_problem)
     evidence = []
     for name, environment in engine.swarm.environments.items():
-        config = read_config({"config": {"Env": environment}, "rootfs": {"diff_ids": ()}})
-        evidence += [f"service {name}: {secret}" for secret in secrets_in_config(config)]
+        evidence += [f"service {name}: {secret}" for secret in secrets_in_config(Config(env=environment))]
     return Looked(
         tuple(evidence), seen=f"{len(engine.swarm.environments)} services with no secret in their environment"
     )
@@ -265,7 +264,7 @@ _RULES: tuple[Rule[Found], ...] = (
             "A manager's keys are locked while it is off",
             "Run docker swarm update --autolock, and keep the key apart from the host",
             "recorded",
-            why="a locked manager waits for a person after each power cut, and a robot has none by it; encrypt its disk",
+            why="a locked manager waits for a person after each power cut, and a robot has none; encrypt its disk",
         ),
         _autolock,
     ),
