@@ -29,7 +29,7 @@ def _of_info(look: Look) -> Look:
 
     @functools.wraps(look)
     def wrapped(engine: EngineFacts) -> Looked:
-        return Looked(unknown=engine.problem) if engine.problem else look(engine)
+        return Looked(unknown=engine.silent) if engine.silent else look(engine)
 
     return wrapped
 
@@ -88,7 +88,7 @@ def _insecure_registries(engine: EngineFacts) -> Looked:
 
 @_of_info
 def _storage_driver(engine: EngineFacts) -> Looked:
-    driver = str(engine.info.get("Driver") or "unknown")
+    driver = str(engine.info.get("Driver"))
     return _held(driver not in GIVEN_UP_DRIVERS, driver, f"the storage driver is {driver}")
 
 
@@ -111,6 +111,8 @@ def _tls(found: Found) -> Looked:
     )
     if not open_to and not by_systemd:
         return Looked(seen="the engine listens on no network")
+    if engine.pending and not by_systemd and not evidence:
+        return Looked(unknown=engine.pending)
     return Looked((*by_systemd, *evidence), seen=f"{', '.join(open_to)} with tlsverify")
 
 
@@ -149,12 +151,12 @@ def _authorization(engine: EngineFacts) -> Looked:
 
 @_of_info
 def _central_logs(engine: EngineFacts) -> Looked:
-    driver = str(engine.info.get("LoggingDriver") or "unknown")
-    return _held(driver not in (*LOCAL_LOGS, "unknown"), driver, f"logs stay on the host: log-driver is {driver}")
+    driver = str(engine.info.get("LoggingDriver"))
+    return _held(driver not in LOCAL_LOGS, driver, f"logs stay on the host: log-driver is {driver}")
 
 
 def _no_new_privileges(engine: EngineFacts) -> Looked:
-    if not engine.problem and "no-new-privileges" in engine.security:  # engines from 23 tell
+    if not engine.silent and "no-new-privileges" in engine.security:  # engines from 23 tell
         return Looked(seen="the engine says so")
     return _no_new_privileges_by_options(engine)
 
@@ -163,8 +165,8 @@ def _no_new_privileges(engine: EngineFacts) -> Looked:
 def _no_new_privileges_by_options(engine: EngineFacts) -> Looked:
     if engine.options.get("no-new-privileges") is not True:
         return Looked(("programs of a container may gain privileges: no-new-privileges is not true",))
-    if engine.problem:
-        return Looked(unknown=engine.problem)
+    if engine.silent:
+        return Looked(unknown=engine.silent)
     version = str(engine.info.get("ServerVersion") or "")
     if version.partition(".")[0].isdigit() and int(version.partition(".")[0]) >= 23:
         return Looked(("daemon.json says no-new-privileges, the engine runs without it: restart it",))
@@ -235,8 +237,8 @@ _RULES: tuple[Rule[Found], ...] = (
         _rootless,
         "opt-in",
         "rootless",
-        "no live-restore, no AppArmor, no ports below 1024, slower networks, no devices such as GPUs, cameras and "
-        "serial ports; what the engine with root had is not seen any more",
+        "no AppArmor, no overlay networks, no ports below 1024 and no limits without further settings, a slower "
+        "network, devices only as far as that user may use them; what the engine with root had is not seen any more",
     ),
     _rule(
         "2.2",

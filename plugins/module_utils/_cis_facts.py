@@ -18,6 +18,12 @@ from dataclasses import dataclass, field
 CONFIG = "/etc/docker/daemon.json"
 DATA_ROOT = "/var/lib/docker"
 
+# What `docker info` says on every engine; its values may be null.
+_SAID = (
+    *("Driver", "ExperimentalBuild", "LiveRestoreEnabled", "LoggingDriver", "Plugins", "RegistryConfig"),
+    *("SecurityOptions", "ServerVersion", "Swarm"),
+)
+
 Kind = t.Literal["absent", "file", "folder", "socket", "other"]
 
 
@@ -176,6 +182,12 @@ class EngineFacts:
     images: tuple[StoredImage, ...] = ()
     images_problem: str = ""
     swarm: SwarmFacts = SwarmFacts()
+
+    @property
+    def silent(self) -> str:
+        """Why its own word is not to be had: it does not answer, or what answers leaves out what an engine says."""
+        missing = [name for name in _SAID if self.info.get(name, ...) is ...]
+        return self.problem or (f"docker info does not say {', '.join(missing)}" if missing else "")
 
     @property
     def running(self) -> tuple[t.Mapping[str, t.Any], ...]:

@@ -26,7 +26,7 @@ SOCKET = "/run/docker.sock"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 OWN_CONTAINERD_SOCKET = "/run/docker/containerd/containerd.sock"
 FIXED = ("/etc/docker", CONFIG, "/etc/default/docker", "/etc/sysconfig/docker")
-_SOCKETS = (CONTAINERD_SOCKET, OWN_CONTAINERD_SOCKET)
+SOCKETS = (CONTAINERD_SOCKET, OWN_CONTAINERD_SOCKET)
 
 # Where the engine looks for its keys when it is told to use TLS and not where they are.
 _TLS_DEFAULTS = {
@@ -81,7 +81,7 @@ def paths_of(found: Found) -> tuple[str, ...]:
     """Return every path that the rules of this section ask for."""
     selects = [_service, _socket_unit, _certificates, _engine_sockets, *(_tls(option) for option in _TLS_DEFAULTS)]
     listed = (path for select in selects for path in select(found).paths)
-    return tuple(dict.fromkeys([*FIXED, *_SOCKETS, *listed]))
+    return tuple(dict.fromkeys([*FIXED, *SOCKETS, *listed]))
 
 
 def _present(select: Select, found: Found) -> tuple[list[FileFact], Looked | None]:
@@ -165,7 +165,7 @@ _UNSORTED: tuple[Rule[Found], ...] = (
     *_pair(("3.19", "3.20"), "etc-default-docker", "/etc/default/docker", _fixed("/etc/default/docker"), 0o644),
     # Here the benchmark has the mode before the owner.
     *_pair(("3.22", "3.21"), "etc-sysconfig-docker", "/etc/sysconfig/docker", _fixed("/etc/sysconfig/docker"), 0o644),
-    *_pair(("3.23", "3.24"), "containerd-socket", "containerd's socket", _fixed(*_SOCKETS), 0o660),
+    *_pair(("3.23", "3.24"), "containerd-socket", "containerd's socket", _fixed(*SOCKETS), 0o660),
 )
 _RULES = tuple(sorted(_UNSORTED, key=lambda rule: rule.control.order))
 

@@ -93,8 +93,8 @@ def watched_paths() -> tuple[str, ...]:
 
 
 def _separate_partition(found: Found) -> Looked:
-    if found.engine.problem:
-        return Looked(unknown=found.engine.problem)
+    if found.engine.silent:
+        return Looked(unknown=found.engine.silent)
     root = found.engine.data_root
     if root in found.host.mounts:
         return Looked(seen=f"{root} is a file system of its own")

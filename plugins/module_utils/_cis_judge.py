@@ -92,7 +92,7 @@ def _running_rows(engine: EngineFacts, policy: Policy, today: datetime.date) -> 
     """Return the rows of sections 4 and 5; controls that have nothing to be about say so, or why nobody knows."""
     rows: list[Row] = []
     about = engine_of_info(engine.info)
-    if not engine.problem:
+    if not engine.silent:
         rows += [_row(slug, HOST, looked, policy, today) for slug, looked in look_at_engine(about).items()]
     for document in engine.running:
         facts = facts_of_inspect(document, about, engine.commands.get(str(document.get("Id"))))
@@ -102,7 +102,7 @@ def _running_rows(engine: EngineFacts, policy: Policy, today: datetime.date) -> 
         rows += [_row(slug, image.name, looked, policy, today) for slug, looked in look_at_image(image).items()]
     told = {row.control.slug for row in rows}
     for control in (*IMAGE_CONTROLS, *ENGINE_CONTROLS, *CONTAINER_CONTROLS):
-        problem = engine.problem or engine.containers_problem
+        problem = engine.silent or engine.containers_problem
         problem = problem or (engine.used_problem if control in IMAGE_CONTROLS else "")
         nothing = Looked(unknown=problem) if problem else Looked(not_applicable="no container runs on this host")
         if problem or control.slug not in told:

@@ -60,10 +60,10 @@ def look_at_engine(docker: Docker, root: str = "") -> EngineFacts:
     facts["commands"] = container_commands(root, engine.running)
     used, facts["used_problem"] = _try(lambda: _used(docker, engine))
     facts["used"] = used or ()
-    if not engine.in_swarm:
-        return engine
-    manager = bool((info.get("Swarm") or {}).get("ControlAvailable"))
-    return EngineFacts(**facts, swarm=_swarm(docker, engine.data_root, manager, root))
+    if engine.in_swarm:
+        manager = bool((info.get("Swarm") or {}).get("ControlAvailable"))
+        facts["swarm"] = _swarm(docker, engine.data_root, manager, root)
+    return EngineFacts(**facts)
 
 
 def _try(ask: t.Callable[[], T]) -> tuple[T | None, str]:
@@ -89,7 +89,7 @@ def _bridge(docker: Docker) -> t.Mapping[str, str] | None:
     answer = docker.ask(["docker", "network", "inspect", "bridge"], timeout=PATIENCE)
     if answer.code and any(sign in answer.stderr.lower() for sign in _GONE):
         return None
-    found = read_json(must(answer, "docker network inspect bridge"), "docker network inspect")
+    found = read_json(must(answer, "docker network inspect bridge"), "docker network inspect bridge")
     return t.cast("t.Mapping[str, str]", found[0].get("Options") or {})
 
 
@@ -99,12 +99,19 @@ def _containers(docker: Docker) -> tuple[t.Mapping[str, t.Any], ...]:
 
 
 def _inspect(docker: Docker, argv: t.Sequence[str]) -> list[t.Mapping[str, t.Any]]:
-    """Return what `inspect` knows of several things; what went away since they were listed is left out."""
+    """Return what `inspect` knows of several things; what went away since they were listed is left out.
+
+    Raises:
+        ReleaseError, ValueError: there is no answer, or a strange one.
+    """
     answer = docker.ask(argv, timeout=PATIENCE)
     complaints = [line for line in answer.stderr.splitlines() if line.strip()]
     gone = complaints and all(any(sign in line.lower() for sign in _GONE) for line in complaints)
     text = answer.stdout if gone else must(answer, " ".join(argv[:3]))
-    return t.cast("list[t.Mapping[str, t.Any]]", read_json(text, " ".join(argv[:3])))
+    found = read_json(text, " ".join(argv[:3]))
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise ValueError(f"{' '.join(argv[:3])} gave no list of objects")
+    return found
 
 
 def _images(docker: Docker) -> tuple[StoredImage, ...]:
@@ -126,7 +133,10 @@ def _used(docker: Docker, engine: EngineFacts) -> tuple[tuple[t.Mapping[str, t.A
 def _history(docker: Docker, image: str) -> tuple[str, ...]:
     argv = ["docker", "image", "history", "--no-trunc", "--format", "{{json .CreatedBy}}", "--", image]
     lines = must(docker.ask(argv, timeout=PATIENCE), "docker image history").splitlines()
-    return tuple(str(read_json(line, "docker image history")) for line in lines)
+    steps = [read_json(line, "docker image history") for line in lines]
+    if not all(isinstance(step, str) for step in steps):
+        raise ValueError("docker image history gave no list of steps")
+    return tuple(steps)
 
 
 def _swarm(docker: Docker, data_root: str, manager: bool, root: str) -> SwarmFacts:
@@ -189,12 +199,15 @@ def engine_process(root: str) -> tuple[int, list[str]] | None:
             told = [file.read().strip()]
     except (OSError, ValueError):
         told = []
-    listed = sorted((name for name in os.listdir(f"{root}/proc") if name.isdigit()), key=int)
-    for name in [*(name for name in told if name.isdigit()), *listed]:
+    for name in [*(name for name in told if name.isdigit()), *_processes(root)]:
         argv = _argv(f"{root}/proc/{name}")
         if argv and os.path.basename(argv[0]) == "dockerd" and _is_ours(root, name):
             return int(name), argv
     return None
+
+
+def _processes(root: str) -> list[str]:
+    return sorted((name for name in os.listdir(f"{root}/proc") if name.isdigit()), key=int)
 
 
 def _argv(folder: str) -> list[str]:
@@ -242,10 +255,9 @@ def _pending(root: str, config: str, began: float | None) -> str:
 def container_commands(root: str, containers: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, tuple[str, ...]]:
     """Return the commands that run in each container, by its id: of all processes in the same process namespace."""
     spaces: dict[str, list[str]] = {}
-    for name in os.listdir(f"{root}/proc"):
-        if name.isdigit():
-            argv = _argv(f"{root}/proc/{name}")
-            spaces.setdefault(_space(root, name), []).extend([" ".join(argv)] if argv else [])
+    for name in _processes(root):
+        argv = _argv(f"{root}/proc/{name}")
+        spaces.setdefault(_space(root, name), []).extend([" ".join(argv)] if argv else [])
     found = {}
     for container in containers:
         space = _space(root, str((container.get("State") or {}).get("Pid") or 0))

@@ -23,7 +23,7 @@ SECTIONS: t.Mapping[int, str] = {
 }
 STATUSES: tuple[Status, ...] = ("pass", "fail", "exception", "not applicable")
 _SHOWN = 6  # lines of evidence
-_TOGETHER = 3  # pieces of evidence in a line
+_TOGETHER = 4  # pieces of evidence, or names, in a line
 _HEAD = f"{'section':<14}" + "".join(f"{status:>16}" for status in STATUSES)
 
 
@@ -50,7 +50,7 @@ def table(rows: t.Sequence[Row]) -> list[str]:
     lines += ["", "EXCUSED"] if excused else []
     for group in _by_control(excused):
         until = f", until {group[0].until}" if group[0].until else ""
-        subjects = "" if group[0].subject == "host" else f" ({', '.join(row.subject for row in group)})"
+        subjects = "" if group[0].subject == "host" else f" ({_shortened([row.subject for row in group], ', ')})"
         lines.append(f"{group[0].control.number:<7}{group[0].control.slug}{subjects}: {group[0].reason}{until}")
     return lines
 
@@ -66,18 +66,22 @@ def _by_control(rows: t.Iterable[Row]) -> list[list[Row]]:
 def _failing(group: t.Sequence[Row]) -> list[str]:
     control = group[0].control
     lines = [f"{control.number:<7}{control.slug}: {control.title}"]
-    # Of the host itself each piece of evidence has a line, else each container, service or image.
+    # Of the host itself each piece of evidence has a line; containers, services and images that are alike share one.
     told = [text for row in group if row.subject == "host" for text in row.evidence]
-    told += [f"{row.subject}: {_shortened(row.evidence)}" for row in group if row.subject != "host"]
+    alike: dict[str, list[str]] = {}
+    for row in group:
+        if row.subject != "host":
+            alike.setdefault(_shortened(row.evidence, "; "), []).append(row.subject)
+    told += [f"{_shortened(subjects, ', ')}: {evidence}" for evidence, subjects in alike.items()]
     lines += [f"       - {text}" for text in told[:_SHOWN]]
     lines += [f"       - and {len(told) - _SHOWN} more"] if len(told) > _SHOWN else []
     lines += [f"       {group[0].reason}"] if group[0].reason else []
     return [*lines, f"       => {control.way_out}"]
 
 
-def _shortened(evidence: t.Sequence[str]) -> str:
-    more = len(evidence) - _TOGETHER
-    return "; ".join(evidence[:_TOGETHER]) + (f"; and {more} more" if more > 0 else "")
+def _shortened(texts: t.Sequence[str], between: str) -> str:
+    more = len(texts) - _TOGETHER
+    return between.join(texts[:_TOGETHER]) + (f"{between}and {more} more" if more > 0 else "")
 
 
 def verdict(rows: t.Iterable[Row]) -> str:
@@ -85,7 +89,8 @@ def verdict(rows: t.Iterable[Row]) -> str:
     bad = {row.control.number: row.control.slug for row in rows if row.status == "fail" and row.level == "fail"}
     if not bad:
         return ""
-    return f"{len(bad)} controls fail: {', '.join(f'{number} {slug}' for number, slug in bad.items())}"
+    fail = "1 control fails" if len(bad) == 1 else f"{len(bad)} controls fail"
+    return f"{fail}: {', '.join(f'{number} {slug}' for number, slug in bad.items())}"
 
 
 def metrics(rows: t.Sequence[Row], now: float) -> str:

@@ -35,7 +35,7 @@ Look = t.Callable[[EngineFacts], Looked]
 
 
 def _image_sprawl(engine: EngineFacts) -> Looked:
-    problem = engine.problem or engine.images_problem or engine.containers_problem
+    problem = engine.silent or engine.images_problem or engine.containers_problem
     if problem:
         return Looked(unknown=problem)
     used = {str(container.get("Image")) for container in engine.containers}
@@ -45,7 +45,7 @@ def _image_sprawl(engine: EngineFacts) -> Looked:
 
 
 def _container_sprawl(engine: EngineFacts) -> Looked:
-    problem = engine.problem or engine.containers_problem
+    problem = engine.silent or engine.containers_problem
     if problem:
         return Looked(unknown=problem)
     evidence = []
@@ -63,8 +63,8 @@ def _in_swarm(manager: bool = False) -> t.Callable[[Look], Look]:
     def wrap(look: Look) -> Look:
         @functools.wraps(look)
         def wrapped(engine: EngineFacts) -> Looked:
-            if engine.problem:
-                return Looked(unknown=engine.problem)
+            if engine.silent:
+                return Looked(unknown=engine.silent)
             if not engine.in_swarm:
                 return Looked(not_applicable="the host is in no Swarm")
             if manager and not _swarm(engine).get("ControlAvailable"):

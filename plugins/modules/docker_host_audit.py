@@ -177,7 +177,7 @@ verdict:
   description: Which controls of level V(fail) do not hold, in one line; empty when all do.
   type: str
   returned: always, but on an error
-  sample: "1 controls fail: 2.15 live-restore"
+  sample: "1 control fails: 2.15 live-restore"
 reason:
   description: "Why the module failed: V(controls_failed), V(rules_invalid), V(compose_invalid) or V(textfile)."
   type: str
