@@ -79,6 +79,14 @@ def is_true(value: t.Any) -> bool:
     return value is True or (isinstance(value, str) and value.strip().lower() in _TRUE)
 
 
+def target_of(item: t.Any) -> str:
+    """Return where in the container a volume or a device is, by which Compose merges them."""
+    if isinstance(item, dict):
+        return str(item.get("target") or "")
+    parts = _split(str(item))
+    return parts[1] if len(parts) > 1 else parts[0]
+
+
 def size_in_bytes(value: t.Any) -> int:
     """Return a size as Compose writes it (512m, 1gb, 1073741824) in bytes; 0 for none and for what is no size."""
     match = _SIZE.fullmatch(str(value).strip()) if value is not None else None

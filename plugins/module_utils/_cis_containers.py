@@ -134,18 +134,23 @@ def _apparmor(facts: ContainerFacts) -> Looked:
     if facts.option("apparmor") == "unconfined":
         return Looked(("apparmor=unconfined in security_opt",))
     if facts.engine.apparmor is False:
-        return Looked(not_applicable="this host's kernel has no AppArmor")
+        return Looked(not_applicable="this host's engine does not use AppArmor")
     if facts.apparmor == "unconfined":
         return Looked(("its profile is unconfined",))
     return Looked(seen=f"profile {facts.option('apparmor') or facts.apparmor or 'of the engine'}")
 
 
 def _selinux(facts: ContainerFacts) -> Looked:
-    if facts.option("label") == "disable":
+    off = facts.option("label") == "disable"
+    # The engine writes label=disable by itself there.
+    if facts.running and (facts.privileged or "host" in (facts.pid, facts.ipc)):
+        return Looked(not_applicable="the engine turns it off for what shares the host, which is held against it there")
+    if off and facts.engine.selinux is not False:
         return Looked(("label=disable in security_opt",))
+    if facts.engine.selinux is None:
+        return Looked(not_applicable="whether the host has SELinux is not in a document")
     if not facts.engine.selinux:
-        where = "a document does not say whether its host" if facts.engine.selinux is None else "not this host's kernel"
-        return Looked(not_applicable=f"SELinux: {where} has it")
+        return Looked(not_applicable="this host's engine does not use SELinux")
     return Looked(seen=facts.process_label) if facts.process_label else Looked(("it has no label",))
 
 
