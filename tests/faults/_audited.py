@@ -69,6 +69,7 @@ for name in all default; do
 done
 for tables in iptables ip6tables; do
   $tables --append INPUT --in-interface lo --jump ACCEPT
+  $tables --append INPUT --protocol tcp --dport 22 --jump ACCEPT
   $tables --append INPUT --match conntrack --ctstate ESTABLISHED,RELATED --jump ACCEPT
   $tables --policy INPUT DROP
 done
@@ -146,7 +147,8 @@ class Audited:
         assert done.stdout, done.stderr
         return t.cast(Result, json.loads(done.stdout))
 
-    def _play(self, playbook: str) -> None:
+    def play(self, playbook: str, *words: str) -> tuple[int, str]:
+        """Run a playbook for the machine; return exit code and output."""
         environment = {
             **os.environ,
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
@@ -155,6 +157,10 @@ class Audited:
             "MOLECULE_PROJECT_DIRECTORY": str(ROOT),
         }
         inventories = ["-i", "molecule/lab/inventory/hosts.yml", "-i", "tests/faults/audited/hosts.yml"]
-        command = [str(ROOT / ".venv" / "bin" / "ansible-playbook"), *inventories, playbook]
+        command = [str(ROOT / ".venv" / "bin" / "ansible-playbook"), *inventories, playbook, *words]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}"
+        return done.returncode, done.stdout + done.stderr
+
+    def _play(self, playbook: str) -> None:
+        ended, said = self.play(playbook)
+        assert ended == 0, f"{playbook} failed:\n{said}"

@@ -333,6 +333,20 @@ def test_a_swarm_is_held_against_its_controls_step_by_step(host: Audited) -> Non
         host.configure(**CONFIG)
 
 
+def test_the_playbook_shows_what_does_not_hold_and_refuses_it_only_if_it_is_strict(host: Audited) -> None:
+    host.shell("chmod 0666 /etc/docker/daemon.json")
+    try:
+        ended, said = host.play("playbooks/audit.yml")
+        strictly, refused = host.play("playbooks/audit.yml", "--extra-vars", "docker_host_audit_strict=true")
+    finally:
+        host.shell("chmod 0644 /etc/docker/daemon.json")
+    assert ended == 0, said
+    assert "/etc/docker/daemon.json (0666, at most 0644)" in said
+    assert "changed=0" in said
+    assert strictly != 0
+    assert "audited: 1 control fails: 3.18 daemon-json-mode" in refused
+
+
 def test_an_audit_changes_nothing_of_what_it_looks_at(host: Audited) -> None:
     listed = "find /etc /run/docker.sock /var/lib/docker -printf '%p %m %u %T@ %s\\n' | sort | sha256sum"
     asked = json.dumps({"rules": {}})

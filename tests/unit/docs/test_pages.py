@@ -96,9 +96,9 @@ def _control_row(control: Control) -> list[str]:
     """What the page says of a control."""
     does = "enforced" if control.kind == "enforced" else f"{control.kind}: {control.why}"
     files = ", ".join(f"`harden_{subject}.yml`" for subject in control.subjects)
-    alone = {"enforced": "stacks' checks" if control.section in (4, 5) else "the audit alone"}.get(control.kind, "nobody")
-    newer = control.number_18 or control.number
-    return [control.number, newer, f"`{control.slug}`", control.title, does, files or alone]
+    others = "stacks' checks" if control.section in (4, 5) else "the audit alone"
+    by = files or (others if control.kind == "enforced" else "nobody")
+    return [control.number, control.number_18 or control.number, f"`{control.slug}`", control.title, does, by]
 
 
 def test_the_page_of_controls_says_what_the_audit_holds() -> None:

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
+import pwd
 import stat
 import time
 import typing as t
@@ -13,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils import _cis_look
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_facts import (
     AuditFacts,
     EngineFacts,
@@ -262,8 +263,8 @@ def test_members_of_a_group_are_second_and_first_members(monkeypatch: pytest.Mon
         def __init__(self, name: str, gid: int) -> None:
             self.pw_name, self.pw_gid = name, gid
 
-    monkeypatch.setattr(_cis_look.grp, "getgrnam", lambda _name: Group)
-    monkeypatch.setattr(_cis_look.pwd, "getpwall", lambda: [User("eve", 990), User("bob", 100)])
+    monkeypatch.setattr(grp, "getgrnam", lambda _name: Group)
+    monkeypatch.setattr(pwd, "getpwall", lambda: [User("eve", 990), User("bob", 100)])
     assert members("docker") == ("ada", "eve", "zoe")
 
 
