@@ -238,8 +238,10 @@ def _began(root: str, number: int) -> float | None:
 
 
 def _pending(root: str, config: str, began: float | None) -> str:
+    """Say since when the file differs from what the engine has read; of one that is not there its folder tells."""
     try:
-        changed = os.stat(root + config).st_mtime
+        there = os.path.lexists(root + config)
+        changed = os.stat(root + (config if there else os.path.dirname(config))).st_mtime
     except FileNotFoundError:
         return ""
     except OSError as exc:
@@ -249,7 +251,8 @@ def _pending(root: str, config: str, began: float | None) -> str:
     if changed <= began + _SLACK:
         return ""
     when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(changed))
-    return f"whether the engine has read {config}: it was changed on {when}, after the engine's start; restart it"
+    how = "changed" if there else "perhaps removed"
+    return f"whether the engine has read {config}: it was {how} on {when}, after the engine's start; restart it"
 
 
 def container_commands(root: str, containers: t.Iterable[t.Mapping[str, t.Any]]) -> dict[str, tuple[str, ...]]:

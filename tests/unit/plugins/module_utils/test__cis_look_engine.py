@@ -82,6 +82,7 @@ def root_fixture(tmp_path: Path) -> Path:
     (tmp_path / "proc/self/ns/pid").symlink_to(HERE)
     (tmp_path / "proc/stat").write_text(f"cpu 1 2 3\nbtime {BOOTED}\n", encoding="utf-8")
     (tmp_path / "etc/docker").mkdir(parents=True)
+    os.utime(tmp_path / "etc/docker", (BOOTED,) * 2)
     return tmp_path
 
 
@@ -196,6 +197,13 @@ def test_a_daemon_json_that_is_newer_than_the_engine_may_not_have_been_read(
     found = look_at_engine(Engine(), str(root))
     assert bool(found.pending) is pending
     assert ("after the engine's start; restart it" in found.pending) is pending
+
+
+def test_a_daemon_json_that_was_removed_since_the_engines_start_may_still_count(root: Path) -> None:
+    os.utime(root / "etc/docker", (BOOTED + 10,) * 2)
+    assert look_at_engine(Engine(), str(root)).pending == ""
+    os.utime(root / "etc/docker", (BOOTED + 1000,) * 2)
+    assert "perhaps removed on " in look_at_engine(Engine(), str(root)).pending
 
 
 def test_an_engine_whose_start_is_not_known_may_not_have_read_it(root: Path) -> None:
