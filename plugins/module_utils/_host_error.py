@@ -25,6 +25,17 @@ Reason = t.Literal[
     "restore_failed",  # the host could not be given back what it had
     "record_lost",  # the record of a change cannot be read
     "record_newer",  # it was written by a later version of this collection
+    "file_invalid",  # the engine's own file cannot be read as it is
+    "file_unread",  # the engine was told to read another file
+    "option_unknown",
+    "option_invalid",
+    "option_is_flag",  # the engine is started with it already, and refuses to be told twice
+    "option_forbidden",  # this engine cannot take it as it is used: live-restore in a Swarm
+    "address_collision",  # containers would take addresses that the host itself needs
+    "data_hidden",  # images, containers and volumes would vanish from sight
+    "engine_unavailable",
+    "reload_failed",
+    "restart_failed",
 ]
 
 
