@@ -6,8 +6,8 @@
 
 """The process of a host's own Docker engine: find it, tell it to read its file again, start it anew.
 
-With systemd it is a unit's. Without, it is started by start-stop-daemon, as role docker_host does it: with the arguments,
-the settings and the limit of open files that it had.
+With systemd it is a unit's. Without, it is started by start-stop-daemon, as role docker_host does it: with the
+arguments, the settings and the limit of open files that it had.
 """
 
 from __future__ import annotations
@@ -277,9 +277,9 @@ def start_anew(run: Run, engine: Engine, launch: Launch | None, timeout: float) 
             problem = f"it gave no answer within {timeout:g} s"
         time.sleep(_POLL)
     if problem:
-        said = last_words(run, engine, launch, since)
+        said = " / ".join(last_words(run, engine, launch, since)) or "empty"
         raise HostError(
-            f"the engine did not start ({' '.join(last_lines(problem, 2))}). Its log ends: {' / '.join(said) or 'empty'}",
+            f"the engine did not start ({' '.join(last_lines(problem, 2))}). Its log ends: {said}",
             reason="restart_failed",
         )
 

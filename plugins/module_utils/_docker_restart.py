@@ -12,9 +12,9 @@ without Ansible, does it as carefully:
     docker-engine.pyz reload  [--timeout N]
     docker-engine.pyz restart [--timeout N] [--hold N] [--drain N]
 
-A restart holds new connections to published ports, waits until the connections that the engine's own proxy carries have
-ended, starts the engine anew, waits until it answers, and starts again what ran before and does not run now. What ran is
-noted first: cut off anywhere, the next run of it goes on. What it found is left in a report.
+A restart holds new connections to published ports, waits until the connections that the engine's own proxy carries
+have ended, starts the engine anew, waits until it answers, and starts again what ran before and does not run now. What
+ran is noted first: cut off anywhere, the next run of it goes on. What it found is left in a report.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Ran:
 
 @dataclass(frozen=True)
 class Noted:
-    """What ran before a restart, in the order of their starts; `launch` only where systemd does not start the engine."""
+    """What ran before a restart, in the order of its starts; `launch` only where systemd does not start the engine."""
 
     containers: tuple[Ran, ...] = ()
     ports: tuple[Port, ...] = ()
@@ -304,9 +304,9 @@ def carry_out(action: str, order: Order, run: Run = run_command, folder: str = F
 
 def argv_of(program: str, action: str, order: Order) -> tuple[str, ...]:
     """Return the command for it: the words after the interpreter's."""
-    words = ("--timeout", f"{order.timeout:g}", "--pid-file", order.pid_file)
+    words = ["--timeout", f"{order.timeout:g}", "--pid-file", order.pid_file]
     if action == "restart":
-        words = (*words, "--hold", str(order.hold), "--drain", f"{order.drain:g}")
+        words += ["--hold", str(order.hold), "--drain", f"{order.drain:g}"]
     return (program, action, *words)
 
 
@@ -322,7 +322,7 @@ def main(words: t.Sequence[str]) -> int:
     try:
         report = carry_out(asked.action, Order(asked.timeout, asked.hold, asked.drain, asked.pid_file))
     except HostError as exc:
-        print(exc, file=sys.stderr)
+        sys.stderr.write(f"{exc}\n")
         return 1
-    print(json.dumps(asdict(report)) if report else asked.action)
+    sys.stdout.write(f"{json.dumps(asdict(report)) if report else asked.action}\n")
     return 0
