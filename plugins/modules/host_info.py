@@ -182,7 +182,7 @@ login:
     sshd:
       description: Whether the host has an sshd that told its configuration.
       type: bool
-    keys:
+    has_key:
       description: Whether sshd accepts a public key of the user's, as far as files tell, or keys from elsewhere.
       type: bool
     ports:
@@ -339,7 +339,7 @@ def look_login(ask: Ask) -> dict[str, t.Any]:
         home = ""
     files = [key_file(pattern, user, home) for pattern in ways.key_files]
     keys = ways.delegated or any(has_keys(read(Path(file)) or "") for file in files)
-    return {"user": user, "sshd": bool(answer), "keys": ways.by_key and keys, "ports": list(ways.ports)}
+    return {"user": user, "sshd": bool(answer), "has_key": ways.by_key and keys, "ports": list(ways.ports)}
 
 
 def look_changes(folder: Path) -> list[str]:
