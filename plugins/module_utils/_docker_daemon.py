@@ -40,15 +40,12 @@ class Wanted:
 class Container:
     """A container as far as a change of its engine concerns it.
 
-    :ivar started: when it was last started, in the engine's words; empty where it never was.
     :ivar removed: whether the engine removes it when it ends.
     :ivar policy: its restart policy; empty where it has none.
     """
 
-    id: str
     name: str
     running: bool
-    started: str = ""
     policy: str = ""
     removed: bool = False
     log_driver: str = DEFAULT_LOG_DRIVER
@@ -183,6 +180,11 @@ def draft_of(text: str | None, kept: str | None, path: str) -> Draft:
     return Draft(before, after, kept, tuple(changed))
 
 
+def reverse(changed: Draft) -> Draft:
+    """Return the way back from a change."""
+    return Draft(changed.after, changed.before, None, changed.changed)
+
+
 def _differs(before: Document, after: Document, name: str) -> bool:
     # To Python True is 1, and to the engine it is not.
     return json.dumps(before.get(name), sort_keys=True) != json.dumps(after.get(name), sort_keys=True)
@@ -252,6 +254,11 @@ def _is_stale(container: Container, driver: str, options: t.Mapping[str, str], l
     if container.log_driver == driver:
         return any(name not in has for name in options)
     return limited and container.log_driver == _ENDLESS and "max-size" not in has
+
+
+def has_credentials(text: str | None) -> bool:
+    """Tell whether a file has what a diff must not show."""
+    return bool(_CREDENTIALS.search(text or ""))
 
 
 def shown(text: str | None) -> str:

@@ -70,6 +70,17 @@ def read_taken(
     return tuple(found.values())
 
 
+def read_networks(networks: t.Iterable[Document]) -> tuple[tuple[Taken, ...], frozenset[str]]:
+    """Read what `docker network inspect` prints: the networks but for the default one, and the names of all bridges."""
+    taken, bridges = [], set()
+    for network in networks:
+        bridges.add((network.get("Options") or {}).get("com.docker.network.bridge.name") or f"br-{network['Id'][:12]}")
+        for config in (network.get("IPAM") or {}).get("Config") or ():
+            if network["Name"] != "bridge" and config.get("Subnet"):
+                taken.append(Taken(ipaddress.ip_network(config["Subnet"], strict=False), network["Name"], "docker"))
+    return tuple(taken), frozenset(bridges)
+
+
 def _is_bridge(device: str, bridges: t.Collection[str]) -> bool:
     return device in bridges or bool(_BRIDGE.match(device))
 

@@ -177,22 +177,31 @@ def _shown(value: t.Any) -> str:
 
 def _unknown(draft: Draft, wanted: Wanted, program: Program) -> t.Iterator[Refusal]:
     """An engine that can check its own file has the last word, and is asked when all else is well."""
-    if checks_itself(program.version):
-        return
-    names = known(program.version)
+    if not checks_itself(program.version):
+        names = known(program.version)
+        for name in draft.after:
+            if name not in names:
+                yield Refusal("option_unknown", _explain_unknown(name, wanted, program))
+
+
+def explain_unknown(names: t.Iterable[str], wanted: Wanted, program: Program) -> str:
+    """Return the message for keys that an engine does not know."""
+    return f"{'; '.join(_explain_unknown(name, wanted, program) for name in names)}. Nothing was changed"
+
+
+def _explain_unknown(name: str, wanted: Wanted, program: Program) -> str:
     engine = "Docker " + ".".join(map(str, program.version))
-    for name in draft.after:
-        if name in names:
-            continue
-        key = KEYS.get(name)
-        like = f"the likest that it knows: {', '.join(alike(name, names))}"
-        allowed = f"it came with Docker {key.since[0]}.{key.since[1]}" if key else like
-        ours = name in wanted.options
-        where = "options" if ours else f"{wanted.path} (it was there before)"
-        way_out = "leave it out" if ours else "list it under remove"
-        yield Refusal(
-            "option_unknown", f"{where}: {engine} knows no {name!r}, and would not start ({allowed}); {way_out}"
-        )
+    key = KEYS.get(name)
+    if key and key.since > program.version:
+        allowed = f"it came with Docker {key.since[0]}.{key.since[1]}"
+    elif key:
+        allowed = "it went with an earlier version"
+    else:
+        allowed = f"alike are {', '.join(alike(name, known(program.version)))}"
+    ours = name in wanted.options
+    where = f"options.{name}" if ours else f"{wanted.path}, {name} (it was there before)"
+    way_out = "leave it out" if ours else "list it under remove"
+    return f"{where}: {engine} does not know it, and would not start ({allowed}); {way_out}"
 
 
 def alike(name: str, names: t.Sequence[str]) -> list[str]:
@@ -250,11 +259,16 @@ def _hidden(draft: Draft, held: Held) -> t.Iterator[Refusal]:
             )
 
 
+def data_root(document: Document) -> str:
+    """Return the folder that an engine keeps its data in."""
+    return os.path.normpath(str(document.get("data-root") or document.get("graph") or _DEFAULT_ROOT))
+
+
 def _where(name: str, document: Document, held: Held) -> str:
     """What decides where the engine looks for its data, and as whom: as it takes a key, whatever is left out."""
     value = document.get(name)
-    if name == "data-root":
-        return os.path.normpath(str(value or _DEFAULT_ROOT))
+    if name in ("data-root", "graph"):
+        return data_root(document)
     if name == "storage-driver":
         return str(value or held.driver)
     if name == "userns-remap":

@@ -149,9 +149,8 @@ class Hold:
         self.placed = False
 
     def place(self) -> bool:
-        """Begin; where that cannot be, `why_not` says why, and the restart goes on without."""
+        """Begin, if there is anything to hold; what is in the way is in `why_not`, and the restart goes on without."""
         if not self._ports or self._seconds <= 0:
-            self.why_not = "no container publishes a port" if self._seconds > 0 else "hold is 0"
             return False
         answer = self._run(["nft", "--file", "-"], ruleset(self._ports, self._seconds), _PATIENCE)
         self.placed = answer.code == 0

@@ -106,7 +106,7 @@ class Report:
     """How a restart went.
 
     :ivar seconds: from the moment that new connections were held (or would have been) until the engine was back.
-    :ivar held: whether new connections were held; `why_not` says what was in the way.
+    :ivar held: whether new connections were held; `why_not` says what was in the way, if anything.
     :ivar packets: how many packets were held, those that were sent again among them.
     :ivar cut: connections through the engine's own proxy that had not ended.
     :ivar restarted: containers that did not run on, and run again.
@@ -214,15 +214,13 @@ def restart(order: Order, run: Run, folder: str = FOLDER) -> Report:
     write_json(os.path.join(folder, _NOTE), note_as_json(noted))
     hold = Hold(run, noted.ports, order.hold)
     began = time.monotonic()
-    hold.place()
+    held = hold.place()
     cut = drain(noted.ports, order.drain) if engine.pid and noted.live_restore else 0
     start_anew(run, engine, noted.launch, order.timeout)
     restarted, lost = bring_back(run, noted)
     packets = hold.release()
     seconds = round(time.monotonic() - began, 2)
-    report = Report(
-        seconds, noted.live_restore, not hold.why_not, hold.why_not, packets, cut, tuple(restarted), tuple(lost)
-    )
+    report = Report(seconds, noted.live_restore, held, hold.why_not, packets, cut, tuple(restarted), tuple(lost))
     write_json(os.path.join(folder, _REPORT), asdict(report))
     os.unlink(os.path.join(folder, _NOTE))
     return report
