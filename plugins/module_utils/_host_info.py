@@ -56,6 +56,15 @@ def parse_tables(answer: str) -> list[str]:
     return sorted(line[len("table ") :].strip() for line in answer.splitlines() if line.startswith("table "))
 
 
+def parse_codename(release: str) -> str:
+    """Read the code name of a system from its /etc/os-release."""
+    for line in release.splitlines():
+        name, _equals, value = line.partition("=")
+        if name == "VERSION_CODENAME":
+            return value.strip("\"'")
+    return ""
+
+
 def parse_open_files(limits: str) -> int:
     """Read the hard limit of open files from /proc/<pid>/limits; what is unlimited, or not told, is 2^30."""
     for line in limits.splitlines():

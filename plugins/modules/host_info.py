@@ -78,6 +78,10 @@ options:
     description: Where M(emorobcare.fleet.host_change) keeps what a host had before.
     type: path
     default: /var/lib/fleet/host
+  notes:
+    description: Folder with JSON files in which role docker_host notes what no file of the host says.
+    type: path
+    default: /var/lib/fleet/docker-host
 seealso:
   - module: emorobcare.fleet.host_change
   - module: emorobcare.fleet.docker_host_audit
@@ -155,6 +159,11 @@ changes:
   type: list
   elements: str
   returned: success
+notes:
+  description: What the files of O(notes) hold, by their names without C(.json).
+  type: dict
+  returned: success
+  sample: {users: [operator]}
 container:
   description: The kind of container that the host itself is, empty where it is a machine.
   type: str
@@ -163,6 +172,11 @@ systemd:
   description: Whether systemd is the service manager.
   type: bool
   returned: success
+codename:
+  description: The code name of the host's system, as in its archive; empty where it has none.
+  type: str
+  returned: success
+  sample: trixie
 clock:
   description: The host's time, in seconds since 1970 in UTC.
   type: int
@@ -193,6 +207,7 @@ login:
 
 import glob
 import grp
+import json
 import os
 import pwd
 import stat
@@ -207,6 +222,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._host_info import
     drifted,
     has_keys,
     key_file,
+    parse_codename,
     parse_open_files,
     parse_packages,
     parse_tables,
@@ -233,6 +249,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
         },
     },
     "folder": {"type": "path", "default": "/var/lib/fleet/host"},
+    "notes": {"type": "path", "default": "/var/lib/fleet/docker-host"},
 }
 
 Ask = t.Callable[[t.List[str]], str]  # noqa: UP006 - evaluated on hosts with Python 3.9
@@ -290,10 +307,14 @@ def look_owned(wanted: t.Iterable[t.Mapping[str, str]]) -> tuple[list[dict[str, 
     rows: dict[str, dict[str, str]] = {}
     loose: set[str] = set()
     for one in wanted:
+        try:
+            most = int(one["mode"], 8)
+        except ValueError:
+            raise ValueError(f"owned: the mode of {one['path']} is an octal number such as 0644") from None
         for path in sorted(map(os.path.realpath, glob.glob(one["path"]))):
             found = os.stat(path)
             mode = stat.S_IMODE(found.st_mode)
-            should = tightened(mode, int(one["mode"], 8))
+            should = tightened(mode, most)
             names = name_of(found.st_uid, pwd.getpwuid), name_of(found.st_gid, grp.getgrgid)
             rows[path] = {"path": path, "mode": f"{should:04o}", "owner": one["owner"], "group": one["group"]}
             if mode != should or names != (one["owner"], one["group"]):
@@ -349,6 +370,21 @@ def look_changes(folder: Path) -> list[str]:
         return []
 
 
+def look_notes(folder: Path) -> dict[str, t.Any]:
+    """Return what notes say.
+
+    Raises:
+        ValueError: one is damaged.
+    """
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found[path.stem] = json.loads(read(path) or "")
+        except ValueError:
+            raise ValueError(f"{path} is damaged; remove it, and what it says of the host before is lost") from None
+    return found
+
+
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     module.run_command_environ_update = {"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -361,8 +397,9 @@ def main() -> None:
     params, container = module.params, look_container()
     try:
         owned, loose = look_owned(params["owned"])
+        notes = look_notes(Path(params["notes"]))
     except ValueError as exc:
-        module.fail_json(msg=f"owned: a mode is an octal number such as 0644: {exc}")
+        module.fail_json(msg=str(exc))
     members, own = look_group(params["group"])
     sysctls = look_sysctls(params["sysctls"], container)
     module.exit_json(
@@ -378,8 +415,10 @@ def main() -> None:
         units=look_units(ask, params["units"]),
         tables=parse_tables(ask(["nft", "list", "tables"])),
         changes=look_changes(Path(params["folder"])),
+        notes=notes,
         container=container,
         systemd=(_RUN / "systemd" / "system").is_dir(),
+        codename=parse_codename(read(Path("/etc/os-release")) or ""),
         clock=int(time.time()),
         open_files=parse_open_files(read(_PROC / "1" / "limits") or ""),
         login=look_login(ask),
