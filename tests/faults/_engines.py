@@ -17,7 +17,7 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.emorobcare.fleet.tests.faults._releases import PYTHON, Result, docker
+from ansible_collections.emorobcare.fleet.tests.faults._releases import PYTHON, Result, docker, wait_for
 from ansible_collections.emorobcare.fleet.tests.faults._robot import ROOT, collection_code
 
 FILE = "/etc/docker/daemon.json"
@@ -144,9 +144,9 @@ class Host:
         printed = self.start(options).communicate()[0]
         return t.cast(Result, json.loads(printed))
 
-    def start(self, options: t.Mapping[str, t.Any], program: str = RUN_MODULE) -> subprocess.Popen[bytes]:
+    def start(self, options: t.Mapping[str, t.Any], program: str = RUN_MODULE, *words: str) -> subprocess.Popen[bytes]:
         argv = ["docker", "exec", "-i", "-e", f"PYTHONPATH={_CODE}", self.container, "/usr/bin/python3", "-c", program]
-        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = subprocess.Popen([*argv, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert process.stdin is not None
         process.stdin.write(json.dumps(options).encode())
         process.stdin.close()
@@ -168,6 +168,29 @@ class Host:
             assert result["reason"] == reason, result["msg"]
         assert self.file() == before
         return str(result["msg"])
+
+    def python(self, code: str) -> str:
+        """Run code with the collection at hand."""
+        return self.run("env", f"PYTHONPATH={_CODE}", "/usr/bin/python3", "-c", code)
+
+    def reset(self) -> None:
+        """Bring the engine back to how it came: no file, nothing remembered, no container."""
+        self.run("sh", "-c", "docker ps -aq | xargs -r docker rm -f")
+        self.run("sh", "-c", f"rm -rf /var/lib/fleet/host /run/fleet-docker-engine {FILE}")
+        self.restart_by_hand()
+
+    def restart_by_hand(self, *arguments: str) -> None:
+        """Restart the engine as an operator would; arguments are for one without systemd."""
+        if self.name != "plain":
+            self.run("systemctl", "reset-failed", "docker.service")
+            self.run("systemctl", "restart", "docker.service")
+            return
+        pid = "/run/docker-host.pid"
+        self.run("start-stop-daemon", "--stop", "--pidfile", pid, "--name", "dockerd", "--retry", "TERM/30/KILL/5")
+        log = ("--output", "/var/log/docker-host.log")
+        begin = ["start-stop-daemon", "--start", "--background", "--make-pidfile", "--pidfile", pid, *log]
+        self.run(*begin, "--exec", "/usr/sbin/dockerd", "--", *arguments)
+        wait_for(lambda: self.run("docker", "version", "--format", "{{.Server.Version}}", check=False) != "")
 
     def file(self) -> str | None:
         found = self.run("sh", "-c", f"cat {FILE} 2>/dev/null || echo NONE")
