@@ -24,6 +24,7 @@ FILE = "/etc/docker/daemon.json"
 PORT = 8080
 HOSTS = ("trixie", "bookworm", "plain")
 _CODE = "/root/code"
+_PROJECT = "emorobcare-fleet-lab-engines"
 _VISITOR = "visitor"
 
 RUN_MODULE = """
@@ -126,10 +127,11 @@ class Client:
 
 @dataclass(frozen=True)
 class Host:
-    """A machine with an engine."""
+    """A machine with an engine; `visitor` is another one on its network."""
 
     name: str
     container: str
+    visitor: str
 
     def run(self, *words: str, content: bytes | None = None, check: bool = True) -> str:
         """Run a command on the machine."""
@@ -221,10 +223,10 @@ class Host:
         self.docker("run", *options, image, PYTHON, "-S", "-c", SERVER)
 
     @contextlib.contextmanager
-    def asked(self, visitor: str, path: str = "/") -> t.Iterator[dict[str, Client]]:
+    def asked(self, path: str = "/") -> t.Iterator[dict[str, Client]]:
         """Ask from another machine, from the loopback, and from the host at its own address, while the block lasts."""
         clients = {
-            "network": Client(visitor, self.address, path),
+            "network": Client(self.visitor, self.address, path),
             "loopback": Client(self.container, "127.0.0.1", path),
             "own address": Client(self.container, self.address, path, 2),
         }
@@ -235,48 +237,54 @@ class Host:
 
 
 class Engines:
-    """The machines, made for the tests and removed afterwards; `work` is a folder for their keys."""
+    """The machines, each made when it is asked for first, and removed afterwards; `work` is a folder for their keys."""
 
-    def __init__(self, work: Path, image: str, scenario: str = "engines", hosts: t.Sequence[str] = HOSTS) -> None:
-        self._work, self._image, self._scenario, self._hosts = work, image, scenario, hosts
+    def __init__(self, work: Path, image: str) -> None:
+        self._work, self._image = work, image
+        self._hosts: dict[str, Host] = {}
 
     def __enter__(self) -> Engines:
-        for playbook in ("molecule/lab/destroy", "molecule/lab/create", "molecule/lab/prepare"):
-            self._play(f"{playbook}.yml")
-        self._play("tests/faults/engines/set_up.yml")
-        for host in self.all():
-            self.bring(host)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._play("molecule/lab/destroy.yml")
-
-    @property
-    def visitor(self) -> str:
-        return f"emorobcare-fleet-lab-{self._scenario}-{_VISITOR}"
+        for name in self._hosts:
+            self._play(name, "molecule/lab/destroy.yml")
 
     def host(self, name: str) -> Host:
-        return Host(name, f"emorobcare-fleet-lab-{self._scenario}-{name}")
+        """Return a machine whose engine is as it came, with one container that serves."""
+        if name not in self._hosts:
+            self._hosts[name] = self._made(name)
+        host = self._hosts[name]
+        host.reset()
+        host.serve(self._image)
+        return host
 
-    def all(self) -> list[Host]:
-        return [self.host(name) for name in self._hosts]
+    def _made(self, name: str) -> Host:
+        for playbook in ("molecule/lab/destroy", "molecule/lab/create", "molecule/lab/prepare"):
+            self._play(name, f"{playbook}.yml")
+        self._play(name, "tests/faults/engines/set_up.yml")
+        host = Host(name, f"{_PROJECT}-{name}-{name}", f"{_PROJECT}-{name}-{_VISITOR}")
+        self.bring(host)
+        return host
 
     def bring(self, host: Host) -> None:
-        """Bring the code and an image, and start what answers."""
+        """Bring the code, and an image to serve from."""
         host.run("sh", "-c", f"rm -rf {_CODE} && mkdir {_CODE} && tar -xf - -C {_CODE}", content=collection_code())
         with subprocess.Popen(["docker", "image", "save", self._image], stdout=subprocess.PIPE) as saved:
             load = ["docker", "exec", "-i", host.container, "docker", "image", "load"]
             subprocess.run(load, stdin=saved.stdout, check=True, capture_output=True)
 
-    def _play(self, playbook: str) -> None:
+    def _play(self, name: str, playbook: str) -> None:
+        work = self._work / name
+        work.mkdir(parents=True, exist_ok=True)
         environment = {
             **os.environ,
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "MOLECULE_EPHEMERAL_DIRECTORY": str(self._work),
-            "MOLECULE_SCENARIO_NAME": self._scenario,
+            "MOLECULE_EPHEMERAL_DIRECTORY": str(work),
+            "MOLECULE_SCENARIO_NAME": f"engines-{name}",
             "MOLECULE_PROJECT_DIRECTORY": str(ROOT),
         }
-        inventories = ["-i", "molecule/lab/inventory/hosts.yml", "-i", "tests/faults/engines/hosts.yml"]
+        inventories = ["-i", "molecule/lab/inventory/hosts.yml", "-i", f"tests/faults/engines/{name}.yml"]
         command = [str(ROOT / ".venv" / "bin" / "ansible-playbook"), *inventories, playbook]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}"

@@ -47,31 +47,23 @@ def engines_fixture(tmp_path_factory: pytest.TempPathFactory, base: str) -> t.It
 
 
 @pytest.fixture(name="host", params=HOSTS)
-def host_fixture(request: pytest.FixtureRequest, engines: Engines, base: str) -> t.Iterator[Host]:
+def host_fixture(request: pytest.FixtureRequest, engines: Engines) -> t.Iterator[Host]:
     """A machine with an engine as it came, and one container that serves."""
     host = engines.host(request.param)
-    host.reset()
-    host.serve(base)
     yield host
     assert TABLE not in host.run("nft", "list", "tables"), "connections are still held"
 
 
 @pytest.fixture(name="new")
-def new_fixture(engines: Engines, base: str) -> Host:
+def new_fixture(engines: Engines) -> Host:
     """The machine with the newer engine, under systemd."""
-    host = engines.host("trixie")
-    host.reset()
-    host.serve(base)
-    return host
+    return engines.host("trixie")
 
 
 @pytest.fixture(name="old")
-def old_fixture(engines: Engines, base: str) -> Host:
+def old_fixture(engines: Engines) -> Host:
     """The machine with the older engine, which cannot check its file."""
-    host = engines.host("bookworm")
-    host.reset()
-    host.serve(base)
-    return host
+    return engines.host("bookworm")
 
 
 def nothing_lost(clients: t.Mapping[str, Client]) -> None:
@@ -80,9 +72,9 @@ def nothing_lost(clients: t.Mapping[str, Client]) -> None:
         assert not client.asked.lost, f"{where}: {client.asked}"
 
 
-def test_a_restart_under_load_loses_no_request_and_stops_no_container(engines: Engines, host: Host) -> None:
+def test_a_restart_under_load_loses_no_request_and_stops_no_container(host: Host) -> None:
     before, process = host.started(), host.engine()
-    with host.asked(engines.visitor) as clients:
+    with host.asked() as clients:
         result = host.done(options=GOOD, restart=True)
     nothing_lost(clients)
     assert (result["changed"], result["action"], result["needs_restart"]) == (True, "restart", False)
@@ -92,25 +84,23 @@ def test_a_restart_under_load_loses_no_request_and_stops_no_container(engines: E
     assert not host.done(options=GOOD, restart=True)["changed"]
 
 
-def test_without_the_engines_proxy_a_restart_loses_no_request_either(engines: Engines, host: Host) -> None:
+def test_without_the_engines_proxy_a_restart_loses_no_request_either(host: Host) -> None:
     host.done(options=GOOD, restart=True, probe=False)
-    with host.asked(engines.visitor) as clients:
+    with host.asked() as clients:
         assert host.done(options={"userland-proxy": True}, restart=True)["action"] == "restart"
     nothing_lost(clients)
 
 
-def test_a_request_under_way_through_the_engines_proxy_is_waited_for(engines: Engines, host: Host) -> None:
+def test_a_request_under_way_through_the_engines_proxy_is_waited_for(host: Host) -> None:
     with Client(host.container, "127.0.0.1", "/slow", 2) as client:
         result = host.done(options=GOOD, restart=True, probe=False, drain=20)
     assert not client.asked.lost, client.asked
     assert result["restarted"]["cut"] == 0
 
 
-def test_an_engine_that_does_not_start_is_started_with_the_old_file_and_nobody_notices(
-    engines: Engines, host: Host
-) -> None:
+def test_an_engine_that_does_not_start_is_started_with_the_old_file_and_nobody_notices(host: Host) -> None:
     before = host.started()
-    with host.asked(engines.visitor) as clients:
+    with host.asked() as clients:
         result = host.module(options=BAD, restart=True)
     nothing_lost(clients)
     assert (result["failed"], result["reason"], result["reverted"]) == (True, "restart_failed", True)
@@ -131,12 +121,12 @@ def test_what_waited_for_a_restart_is_taken_back_as_well_when_the_engine_does_no
     assert host.docker("version", "--format", "{{.Server.Version}}")
 
 
-def test_the_file_of_before_the_first_change_comes_back_and_containers_run_on(engines: Engines, host: Host) -> None:
+def test_the_file_of_before_the_first_change_comes_back_and_containers_run_on(host: Host) -> None:
     text = '{"debug":   true}'
     host.write(text)
     host.done(options=GOOD, restart=True, probe=False)
     before = host.started()
-    with host.asked(engines.visitor) as clients:
+    with host.asked() as clients:
         result = host.done(state="absent", restart=True)
     nothing_lost(clients)
     assert (result["changed"], host.file(), host.started()) == (True, text, before)

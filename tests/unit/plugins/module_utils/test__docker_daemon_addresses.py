@@ -56,7 +56,7 @@ def test_what_the_host_has_and_reaches_is_taken_but_not_its_engines_own() -> Non
 
 
 def test_networks_of_docker_are_taken_for_the_bridge_but_the_bridge_itself_is_not() -> None:
-    raw = [
+    raw: list[dict[str, t.Any]] = [
         {
             "Name": "bridge",
             "Id": "a" * 64,
