@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A change of a host's files is killed, or the power is cut, at each of its steps: the host has all of it or nothing."""
+"""A change of a host's files is killed, or the power cut, at each of its steps: the host has all of it or nothing."""
 
 from __future__ import annotations
 
