@@ -7,8 +7,8 @@
 """Have boot take a change back that the power was cut under: a unit of systemd that is there as long as the journal is.
 
 It runs before what reads the files: the kernel's settings, the firewall, auditing, the network, and so any service.
-Nothing of it needs to be told to a running systemd. Should one read it nevertheless, any service that is started would
-start it too: a file below /run, which no boot finds, keeps it from acting before the power was off.
+Nothing of it needs to be told to a running systemd. Should one read it nevertheless, and start it with its target, a
+file below /run, which no boot finds, keeps it from acting before the power was off.
 """
 
 from __future__ import annotations

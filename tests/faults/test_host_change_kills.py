@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
+import signal
 import stat
 import typing as t
 from dataclasses import dataclass
@@ -20,8 +22,10 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils import _host_chan
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change import Change, FileWanted, Outcome
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_guard import at_boot
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_journal import Places
-from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_run import transact
+from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_run import confirm, transact
+from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import HostError
 from ansible_collections.emorobcare.fleet.tests.faults._crash import LoopDisk, before_each_step, killed_at
+from ansible_collections.emorobcare.fleet.tests.faults._lab_host import wait_until
 
 Tree = dict[str, tuple[int, str]]
 MOST_STEPS = 400
@@ -79,15 +83,17 @@ class Host:
         return [name for name in ("journal.json", "guard") if (state / "demo" / name).exists()]
 
 
+def guarded(host: Host, change: Change) -> Outcome:
+    return transact(change, folder=host.folder, probe=None, check=False)
+
+
 def unguarded(_places: Places) -> None:
     """Nothing watches; whoever comes next finds what was left."""
 
 
-@pytest.fixture(name="run_folder", autouse=True)
-def run_folder_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Boots and units are none of these tests: they are of the lab host's."""
-    (tmp_path / "run").mkdir()
-    monkeypatch.setattr(_host_change_boot, "RUN", str(tmp_path / "run"))
+@pytest.fixture(name="no_systemd", autouse=True)
+def no_systemd_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Units are the lab host's to try."""
     monkeypatch.setattr(_host_change_boot, "BOOTED", str(tmp_path / "no-systemd"))
 
 
@@ -231,3 +237,39 @@ def test_after_a_power_cut_at_any_step_the_disk_has_all_or_nothing(disks: Path) 
     assert not seen[0]
     assert seen[-1]
     assert seen == sorted(seen), "a change that had stayed was lost again"
+
+
+def test_without_systemd_the_guard_is_a_process_that_outlives_the_task(tmp_path: Path) -> None:
+    host = Host(tmp_path / "host").make()
+    before = host.tree()
+    journal = Path(host.folder) / "demo" / "journal.json"
+    dies = dataclasses.replace(host.change("one\n"), activate=(("sh", "-c", "kill -9 $PPID"),), deactivate=(("true",),))
+    child = os.fork()
+    if child == 0:
+        try:
+            guarded(host, dies)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    wait_until(lambda: not journal.exists())
+    assert host.tree() == before
+    again = host.do(host.change("one\n"))
+    assert again.recovered == ("change demo was cut off (activating) and was taken back",)
+
+
+def test_what_nobody_confirms_goes_back_and_what_somebody_confirms_stays(tmp_path: Path) -> None:
+    host = Host(tmp_path / "host").make()
+    before = host.tree()
+    assert guarded(host, dataclasses.replace(host.change("one\n"), confirm=1)).waits == 1
+    assert host.tree() != before
+    wait_until(lambda: not (Path(host.folder) / "demo" / "journal.json").exists())
+    assert host.tree() == before
+    with pytest.raises(HostError, match="nobody confirmed change demo within 1 s") as caught:
+        confirm("demo", folder=host.folder, check=False)
+    assert caught.value.reason == "unconfirmed"
+    guarded(host, dataclasses.replace(host.change("one\n"), confirm=600))
+    after = host.tree()
+    assert confirm("demo", folder=host.folder, check=True).changed
+    assert confirm("demo", folder=host.folder, check=False).changed
+    assert not confirm("demo", folder=host.folder, check=False).changed
+    assert host.tree() == after
