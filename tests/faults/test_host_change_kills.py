@@ -77,10 +77,11 @@ class Host:
             found[str(path.relative_to(self.files))] = (mode, path.read_text() if path.is_file() else "folder")
         return found
 
-    def left(self) -> list[str]:
-        """What is left of journals, copies and marks once a change has ended."""
-        state = Path(self.folder)
-        return [name for name in ("journal.json", "guard") if (state / "demo" / name).exists()]
+    def ended(self) -> bool:
+        """Whether nothing is left of a change but what is kept of it."""
+        places = Places(self.folder, "demo")
+        there = [path for path in (places.journal, places.guard) if os.path.exists(path)]
+        return not there and not _host_change_boot.boot_remembers(places)
 
 
 def guarded(host: Host, change: Change) -> Outcome:
@@ -150,7 +151,7 @@ def test_killed_at_any_step_the_host_has_all_or_nothing_and_the_same_task_finish
         killed = killed_at(step, lambda host=host: kill.do(host))  # type: ignore[misc]
         ends(host)
         assert host.tree() in (before, after), f"a mix, killed at step {step}"
-        assert not host.left(), step
+        assert host.ended(), step
         ended.add("before" if host.tree() == before else "after")
         kill.do(host)
         assert host.tree() == after, step
@@ -174,7 +175,7 @@ def test_what_takes_back_may_itself_be_killed_at_any_step(tmp_path: Path) -> Non
             killed = killed_at(second, lambda host=host: settle(host))  # type: ignore[misc]
             settle(host)
             assert host.tree() == before, (first, second)
-            assert not host.left()
+            assert host.ended()
             shutil.rmtree(host.root)
             if not killed:
                 break
