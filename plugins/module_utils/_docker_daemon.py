@@ -20,6 +20,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error impor
 Document = t.Mapping[str, t.Any]
 Action = t.Literal["none", "reload", "restart"]
 
+LIVE_RESTORE = "live-restore"
 DEFAULT_LOG_DRIVER = "json-file"
 _ENDLESS = DEFAULT_LOG_DRIVER  # of the drivers that keep logs on the host, the one that has no limit by itself
 SNAPSHOTTER = "containerd-snapshotter"
@@ -95,6 +96,14 @@ class Plan:
         return bool(self.pending)
 
 
+@dataclass(frozen=True)
+class Step:
+    """What the file holds for a while, and what is done to the engine so that it counts."""
+
+    document: Document
+    action: Action
+
+
 def read_document(text: str | None, path: str) -> dict[str, t.Any]:
     """Read a daemon.json; none, or an empty one, holds nothing.
 
@@ -167,7 +176,42 @@ def draft(text: str | None, wanted: Wanted) -> Draft:
     changed = tuple(sorted(name for name in {*before, *after} if _differs(before, after, name)))
     if not changed:
         return Draft(before, after, text, ())
-    return Draft(before, after, f"{json.dumps(after, indent=2, ensure_ascii=False)}\n", changed)
+    return Draft(before, after, written(after), changed)
+
+
+def gently(made: Draft, *, live_now: bool) -> tuple[list[Step], Action]:
+    """Return what comes before the last step, and what that is to the engine, so that containers outlive a restart.
+
+    Whether they do is said by the engine that ends, and by the one that starts. So live-restore is switched on before,
+    where it is not, and off only afterwards, where it is not wanted. A key that is taken away does not count for an
+    engine that only reads its file again, so it is told "off" first.
+    """
+    steps = []
+    if made.before.get(LIVE_RESTORE) is not True or not live_now:
+        steps.append(Step({**made.before, LIVE_RESTORE: True}, "reload"))
+    if made.after.get(LIVE_RESTORE) is True:
+        return steps, "restart"
+    steps.append(Step({**made.after, LIVE_RESTORE: True}, "restart"))
+    if LIVE_RESTORE in made.after:
+        return steps, "reload"
+    steps.append(Step({**made.after, LIVE_RESTORE: False}, "reload"))
+    return steps, "none"
+
+
+def taken_text(known: str | None, made: Draft, pending: t.Collection[str], path: str) -> str | None:
+    """Return a file as an engine has it that was only told to read its file again: without what waits.
+
+    :param known: the file as that engine had it before.
+    """
+    had = read_document(known, path)
+    now = {name: value for name, value in made.after.items() if name not in pending}
+    now.update({name: had[name] for name in pending if name in had})
+    return known if now == had else written(now)
+
+
+def written(document: Document) -> str:
+    """Return a file as we write it."""
+    return f"{json.dumps(document, indent=2, ensure_ascii=False)}\n"
 
 
 def draft_of(text: str | None, kept: str | None, path: str) -> Draft:

@@ -97,7 +97,9 @@ def asked_for(document: Document, changed: t.Collection[str]) -> list[Asked]:
     if "default-address-pools" in changed:
         for number, pool in enumerate(document.get("default-address-pools") or ()):
             where = f"default-address-pools[{number}]"
-            base = _asked(f"{where}.base", pool.get("base") if isinstance(pool, t.Mapping) else pool)
+            if not isinstance(pool, t.Mapping):
+                raise ValueError(f"{where} is {pool!r}; allowed: a dictionary with base and size")
+            base = _asked(f"{where}.base", pool.get("base"))
             _check_size(where, pool, base.network)
             found.append(base)
     return found

@@ -4,32 +4,36 @@
 
 # Private to this collection: it may change in any release.
 
-"""Change daemon.json and have the engine do as it says, or give the file back: one guarded transaction, two at most.
+"""Change daemon.json and have the engine do as it says, or give the file back, in guarded transactions.
 
-live-restore takes effect by a reload. Where it is wanted and a restart is due, it comes first, in a transaction of its
-own: then the containers outlive the restart, and also the way back from one that fails.
+Mostly it is one. Where containers are to outlive a restart, live-restore comes first and goes last, each by a reload in
+a transaction of its own (`gently`): so containers outlive the way back from a restart that fails, too.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils import _docker_restart
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon import (
+    LIVE_RESTORE,
     Action,
     Draft,
     Effect,
     Plan,
+    Step,
     Wanted,
     draft,
     draft_of,
     effect_of,
+    gently,
     has_credentials,
     make_plan,
     reverse,
     shown,
+    taken_text,
+    written,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_checks import check
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_look import (
@@ -110,13 +114,14 @@ class Due:
 
     @property
     def keeps_containers(self) -> bool:
-        """Whether containers run on while the engine restarts; of those that there are."""
-        return bool(self.found.running) and (self.found.live_restore or self.draft.after.get("live-restore") is True)
+        """Whether there are containers that run on while the engine restarts."""
+        live = self.found.live_restore or self.draft.after.get(LIVE_RESTORE) is True
+        return bool(self.found.running) and live
 
 
 @dataclass(frozen=True)
 class Done:
-    """How it went, or would go."""
+    """How it went, or would go; `outcome` of the whole."""
 
     due: Due
     changed: bool
@@ -129,32 +134,52 @@ def run(request: Request, *, check_mode: bool, runner: Run = run_command) -> Don
 
     :raises HostError: it is refused, or was taken back.
     """
-    if not check_mode:
-        _settle(request.folder)
+    recovered = () if check_mode else _settle(request.folder)
     due = look_and_plan(request, runner)
-    if not check_mode and due.plan.action == "restart" and due.pending.is_left(due.found.text):
+    told = transact(_last(request, due), folder=request.folder, probe=None, check=True)
+    told = replace(told, recovered=(*recovered, *told.recovered))
+    changed = told.changed or due.plan.action != "none" or bool(recovered)
+    if check_mode or not changed:
+        return Done(due, changed, told)
+    if due.plan.action == "restart" and due.pending.is_left(due.found.text):
         _unwrite(request, due)
-        due = look_and_plan(request, runner)
-    change = _change(request, due, due.draft)
-    if check_mode:
-        outcome = transact(change, folder=request.folder, probe=None, check=True)
-        return Done(due, outcome.changed or due.plan.action != "none", outcome)
+        due = replace(look_and_plan(request, runner), pending=due.pending)
+    outcome, report = _carry_out(request, due, runner)
+    _remember(request, due, runner)
+    return Done(due, changed, replace(told, before=outcome.before, after=outcome.after), report)
+
+
+def _carry_out(request: Request, due: Due, runner: Run) -> tuple[Outcome, Report | None]:
+    """Change the file and the engine, in as many transactions as it takes for containers to run on."""
     if due.plan.action != "none":
         write_program(request.folder)
-    if _live_restore_first(request, due):
-        _bring_live_restore(request, due, runner)
-    outcome, report = _transact(request, due, change, runner)
-    if not outcome.files and due.plan.action == "restart":
+    steps: list[Step] = []
+    last = due.plan.action
+    if last == "restart" and due.keeps_containers:
+        steps, last = gently(due.draft, live_now=due.found.live_restore)
+    document, probes = due.draft.before, Outcome(False)
+    reports: list[Report | None] = []
+    for step in steps:
+        made = Draft(document, step.document, written(step.document), due.draft.changed)
+        change = _present(request, due, made, step.action)
+        outcome, report = _transact(request, change, made, step.action, runner, ask=step.action == "restart")
+        probes = outcome if outcome.before is not None else probes
+        reports.append(report)
+        document = made.after
+    made = replace(due.draft, before=document)
+    ask = last == "restart" or not steps
+    outcome, report = _transact(request, _last(request, due, last), made, last, runner, ask=ask)
+    if not outcome.files and last == "restart":
         # Somebody has edited the file since it was written, and left in it what waits.
         report = carry_out("restart", request.order, runner)
-    _remember(request, due, runner)
-    return Done(due, outcome.changed or report is not None, outcome, report)
+    probes = outcome if outcome.before is not None else probes
+    return probes, next((one for one in (report, *reports) if one), None)
 
 
-def _settle(folder: str) -> None:
-    """End what was cut off, so that what is looked at next is what the host has."""
+def _settle(folder: str) -> tuple[str, ...]:
+    """End what was cut off, so that what is looked at next is what the host has; return a sentence for each."""
     with lock(folder, LOCK_TIMEOUT):
-        recover(folder)
+        return recover(folder)
 
 
 def look_and_plan(request: Request, runner: Run) -> Due:
@@ -195,22 +220,26 @@ def _given_back(request: Request, found: Found) -> Draft:
     return draft_of(found.text, read_content(places, sha256).decode() if sha256 else None, path)
 
 
-def _change(request: Request, due: Due, made: Draft) -> Change:
-    """Return the transaction. We activate it by ourselves: its commands are for who takes it back in our place."""
-    back = _commands(request, _action_back(request, due))
+def _last(request: Request, due: Due, action: Action | None = None) -> Change:
+    """Return the transaction that leaves the file as it is wanted. Its commands are for who takes it back for us."""
+    back = _commands(request, _action_back(request, due.draft, action or due.plan.action))
     if not request.present:
         return Change(NAME, (), back, back, "absent")
+    return _present(request, due, due.draft, action or due.plan.action)
+
+
+def _present(request: Request, due: Due, made: Draft, action: Action) -> Change:
+    back = _commands(request, _action_back(request, made, action))
     secret = has_credentials(made.text) or has_credentials(due.found.text)
     file = FileWanted(request.wanted.path, made.text, request.mode, request.owner, request.group, diff=not secret)
     return Change(NAME, (file,), back, back)
 
 
-def _action_back(request: Request, due: Due) -> Action:
+def _action_back(request: Request, made: Draft, action: Action) -> Action:
     """Return what makes the file of before count: not always what makes the new one count."""
-    plan = make_plan(
-        effect_of(reverse(due.draft)), (), engine_runs=bool(due.found.info), restart=request.restart, kept_alive=False
-    )
-    return "restart" if due.plan.action == "restart" else plan.action
+    if action != "reload":
+        return action
+    return "restart" if request.restart and effect_of(reverse(made)).restart else "reload"
 
 
 def _commands(request: Request, action: Action) -> Commands:
@@ -236,32 +265,23 @@ def write_program(folder: str) -> None:
         sync_dir(folder)
 
 
-def _live_restore_first(request: Request, due: Due) -> bool:
-    wanted = request.present and due.draft.after.get("live-restore") is True
-    return wanted and due.plan.action == "restart" and bool(due.found.running) and not due.found.live_restore
+def _transact(
+    request: Request, change: Change, made: Draft, action: Action, runner: Run, *, ask: bool
+) -> tuple[Outcome, Report | None]:
+    """Make one transaction.
 
-
-def _bring_live_restore(request: Request, due: Due, runner: Run) -> None:
-    """Have the engine leave containers alone when it ends. This stays, even if what comes next is taken back."""
-    first = replace(request, restart=False, probe=None)
-    after = {**due.draft.before, "live-restore": True}
-    made = Draft(due.draft.before, after, f"{json.dumps(after, indent=2, ensure_ascii=False)}\n", ("live-restore",))
-    step = replace(due, draft=made, effect=effect_of(made), plan=Plan("reload"))
-    _transact(first, step, _change(first, step, made), runner)
-
-
-def _transact(request: Request, due: Due, change: Change, runner: Run) -> tuple[Outcome, Report | None]:
+    :param ask: whether to ask what containers can do, before and after the engine is told.
+    """
     reports: list[Report | None] = []
-    there, back = due.plan.action, _action_back(request, due)
+    back = _action_back(request, made, action)
 
     def activate(way_back: bool) -> None:
-        action = back if way_back else there
-        if action != "none":
-            reports.append(carry_out(action, request.order, runner))
+        what = back if way_back else action
+        if what != "none":
+            reports.append(carry_out(what, request.order, runner))
 
-    outcome = transact(
-        change, folder=request.folder, probe=request.probe if there != "none" else None, check=False, activate=activate
-    )
+    probe = request.probe if ask and action != "none" else None
+    outcome = transact(change, folder=request.folder, probe=probe, check=False, activate=activate)
     return outcome, next((report for report in reports if report), None)
 
 
@@ -284,8 +304,10 @@ def _remember(request: Request, due: Due, runner: Run) -> None:
     if not due.plan.pending and not due.pending.keys:
         return
     engine = find_engine(runner, request.order.pid_file)
-    same = engine.identity == due.found.engine.identity
-    taken = due.pending.taken if same and due.pending.keys else due.draft.text if not same else due.found.text
+    taken = due.draft.text
+    if engine.identity == due.found.engine.identity:
+        known = due.pending.taken if due.pending.keys else due.found.text
+        taken = taken_text(known, due.draft, due.plan.pending, request.wanted.path)
     write_pending(engine, Pending(due.plan.pending, taken, digest((due.draft.text or "").encode())))
 
 

@@ -277,11 +277,8 @@ def start_anew(run: Run, engine: Engine, launch: Launch | None, timeout: float) 
             problem = f"it gave no answer within {timeout:g} s"
         time.sleep(_POLL)
     if problem:
-        said = " / ".join(last_words(run, engine, launch, since)) or "empty"
-        raise HostError(
-            f"the engine did not start ({' '.join(last_lines(problem, 2))}). Its log ends: {said}",
-            reason="restart_failed",
-        )
+        said = " / ".join(last_words(run, engine, launch, since) or last_lines(problem, 2))
+        raise HostError(f"the engine did not start: {said}", reason="restart_failed")
 
 
 def _start_directly(run: Run, engine: Engine, launch: Launch) -> Answer:
@@ -333,7 +330,8 @@ def last_words(run: Run, engine: Engine, launch: Launch | None, since: float) ->
     """Return what an engine's log says last since a moment: of it what tells of a failure, where anything does."""
     if launch is None:
         options = ["--since", f"@{since - 1:.0f}", "--lines", "60", "--no-pager", "--output", "cat"]
-        log = run(["journalctl", "--unit", engine.unit or UNIT, *options]).stdout
+        # What the unit's own processes said: not what systemd says of them.
+        log = run(["journalctl", f"_SYSTEMD_UNIT={engine.unit or UNIT}", *options]).stdout
     else:
         log = run(["tail", "--lines", "20", launch.log]).stdout
     telling = "\n".join(line for line in log.splitlines() if _TELLING.search(line))

@@ -145,15 +145,17 @@ def look(run: Run, engine: Engine) -> Noted:
     :raises HostError: the engine does not answer.
     """
     listed = run(["docker", "container", "ls", "--quiet", "--no-trunc"])
-    enabled = run(["docker", "info", "--format", "{{.LiveRestoreEnabled}}"])
-    if listed.code or enabled.code:
-        raise HostError(
-            f"the engine does not answer: {printable(listed.stderr or enabled.stderr)}", reason="engine_unavailable"
-        )
+    if listed.code:
+        raise HostError(f"the engine does not answer: {printable(listed.stderr)}", reason="engine_unavailable")
     running = [one for one in inspect(run, listed.stdout.split()) if _runs(one)]
     containers = sorted((_ran(one) for one in running), key=lambda one: one.started)
-    live = enabled.stdout.strip() == "true"
-    return Noted(tuple(containers), published(running), live, None if engine.unit else read_launch(engine))
+    launch = None if engine.unit else read_launch(engine)
+    return Noted(tuple(containers), published(running), is_live(run), launch)
+
+
+def is_live(run: Run) -> bool:
+    """Tell whether an engine leaves its containers alone when it ends, and when it starts."""
+    return run(["docker", "info", "--format", "{{.LiveRestoreEnabled}}"]).stdout.strip() == "true"
 
 
 def _runs(container: t.Mapping[str, t.Any]) -> bool:
@@ -240,18 +242,20 @@ def bring_back(run: Run, noted: Noted) -> tuple[list[str], list[str]]:
     """Wait until what ran runs; return the names of what was started anew, and of what is gone.
 
     What the engine has stopped and does not start by itself is started here. Where containers outlive the engine, one
-    that has ended meanwhile has done so by itself, and is left so unless its policy says otherwise.
+    that has ended meanwhile has done so by itself, and is left so unless its policy says otherwise. They do where both
+    the engine that ended and the one that started leave them alone.
 
     :raises HostError: something does not come up again.
     """
     names = {one.id: one for one in noted.containers}
     found = inspect(run, list(names))
-    down = [one["Id"] for one in found if not _runs(one)]
-    if down and not noted.live_restore:
+    outlived = noted.live_restore and is_live(run)
+    down = {one["Id"] for one in found if not _runs(one) and (names[one["Id"]].kept or not outlived)}
+    if down:
         run(["docker", "container", "start", "--", *(id_ for id_ in names if id_ in down)])
     deadline = time.monotonic() + _PATIENCE
     while True:
-        waited = [one for one in found if names[one["Id"]].kept or not noted.live_restore]
+        waited = [one for one in found if names[one["Id"]].kept or not outlived]
         missing = [names[one["Id"]].name for one in waited if not _runs(one)]
         if not missing:
             break

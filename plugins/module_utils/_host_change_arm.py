@@ -66,7 +66,8 @@ def start_guard(places: Places) -> None:
         remove(places.guard)
     argv = _command(places, "detach")
     if systemd_runs():
-        unit = f"{unit_name(places).rpartition('.')[0]}-{os.getpid()}"
+        # Of its own for each transaction: the guard of the one before, of the same process, may not have ended yet.
+        unit = f"{unit_name(places).rpartition('.')[0]}-{os.getpid()}-{time.monotonic_ns()}"
         options = ["--quiet", "--collect", "--service-type=exec", f"--unit={unit}"]
         properties = ["--property=Restart=on-failure", "--property=RestartSec=1", "--property=OOMScoreAdjust=-900"]
         description = f"--description=Take back change {places.name} unless it is made"

@@ -110,7 +110,6 @@ options:
   probes:
     description: What is asked besides what every host should do.
     type: dict
-    default: {}
     suboptions:
       dns:
         description: A name that containers must resolve; empty not to ask.
@@ -279,7 +278,6 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "probe": {"type": "bool", "default": True},
     "probes": {
         "type": "dict",
-        "default": {},
         "options": {"dns": {"type": "str", "default": ""}, "outbound": {"type": "str", "default": ""}},
     },
     "folder": {"type": "path", "default": "/var/lib/fleet/host"},
@@ -300,7 +298,7 @@ def read_request(params: t.Mapping[str, t.Any]) -> Request:
     for option, lowest in (("hold", 0), ("drain", 0), ("timeout", 1)):
         if params[option] < lowest:
             raise HostError(f"{option} is {params[option]:g}; it must be at least {lowest} s", reason="invalid")
-    probes = params["probes"]
+    probes = params["probes"] or {}
     asked = Asked(dns=probes.get("dns") or "", outbound=probes.get("outbound") or "")
     return Request(
         wanted=Wanted(params["path"], params["options"], tuple(params["remove"])),

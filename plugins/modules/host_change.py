@@ -275,7 +275,8 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
         "default": [],
         "options": {
             "path": {"type": "path", "required": True},
-            "content": {"type": "str"},
+            # Not for the system's log, whatever it is; what the result may show is for each file to say.
+            "content": {"type": "str", "no_log": True},
             "mode": {"type": "raw"},
             "owner": {"type": "str"},
             "group": {"type": "str"},
@@ -382,8 +383,8 @@ def report(outcome: Outcome) -> dict[str, t.Any]:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    # Whatever shows the task's arguments is not to show these.
-    module.no_log_values.update(one["content"] for one in params["files"] if not one["diff"] and one["content"])
+    hidden = {one["content"] for one in params["files"] if not one["diff"]}
+    module.no_log_values.difference_update({one["content"] for one in params["files"]} - hidden)
     try:
         outcome = carry_out(params, module.check_mode)
     except HostError as exc:

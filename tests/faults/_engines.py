@@ -17,13 +17,14 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.emorobcare.fleet.tests.faults._releases import PYTHON, Result, docker
+from ansible_collections.emorobcare.fleet.tests.faults._releases import PYTHON, Result, docker, wait_for
 from ansible_collections.emorobcare.fleet.tests.faults._robot import ROOT, collection_code
 
 FILE = "/etc/docker/daemon.json"
 PORT = 8080
 HOSTS = ("trixie", "bookworm", "plain")
 _CODE = "/root/code"
+_PROJECT = "emorobcare-fleet-lab-engines"
 _VISITOR = "visitor"
 
 RUN_MODULE = """
@@ -126,10 +127,11 @@ class Client:
 
 @dataclass(frozen=True)
 class Host:
-    """A machine with an engine."""
+    """A machine with an engine; `visitor` is another one on its network."""
 
     name: str
     container: str
+    visitor: str
 
     def run(self, *words: str, content: bytes | None = None, check: bool = True) -> str:
         """Run a command on the machine."""
@@ -144,9 +146,9 @@ class Host:
         printed = self.start(options).communicate()[0]
         return t.cast(Result, json.loads(printed))
 
-    def start(self, options: t.Mapping[str, t.Any], program: str = RUN_MODULE) -> subprocess.Popen[bytes]:
+    def start(self, options: t.Mapping[str, t.Any], program: str = RUN_MODULE, *words: str) -> subprocess.Popen[bytes]:
         argv = ["docker", "exec", "-i", "-e", f"PYTHONPATH={_CODE}", self.container, "/usr/bin/python3", "-c", program]
-        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = subprocess.Popen([*argv, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert process.stdin is not None
         process.stdin.write(json.dumps(options).encode())
         process.stdin.close()
@@ -168,6 +170,29 @@ class Host:
             assert result["reason"] == reason, result["msg"]
         assert self.file() == before
         return str(result["msg"])
+
+    def python(self, code: str) -> str:
+        """Run code with the collection at hand."""
+        return self.run("env", f"PYTHONPATH={_CODE}", "/usr/bin/python3", "-c", code)
+
+    def reset(self) -> None:
+        """Bring the engine back to how it came: no file, nothing remembered, no container."""
+        self.run("sh", "-c", "docker ps -aq | xargs -r docker rm -f")
+        self.run("sh", "-c", f"rm -rf /var/lib/fleet/host /run/fleet-docker-engine {FILE}")
+        self.restart_by_hand()
+
+    def restart_by_hand(self, *arguments: str) -> None:
+        """Restart the engine as an operator would; arguments are for one without systemd."""
+        if self.name != "plain":
+            self.run("systemctl", "reset-failed", "docker.service")
+            self.run("systemctl", "restart", "docker.service")
+            return
+        pid = "/run/docker-host.pid"
+        self.run("start-stop-daemon", "--stop", "--pidfile", pid, "--name", "dockerd", "--retry", "TERM/30/KILL/5")
+        log = ("--output", "/var/log/docker-host.log")
+        begin = ["start-stop-daemon", "--start", "--background", "--make-pidfile", "--pidfile", pid, *log]
+        self.run(*begin, "--exec", "/usr/sbin/dockerd", "--", *arguments)
+        wait_for(lambda: self.run("docker", "version", "--format", "{{.Server.Version}}", check=False) != "")
 
     def file(self) -> str | None:
         found = self.run("sh", "-c", f"cat {FILE} 2>/dev/null || echo NONE")
@@ -198,10 +223,10 @@ class Host:
         self.docker("run", *options, image, PYTHON, "-S", "-c", SERVER)
 
     @contextlib.contextmanager
-    def asked(self, visitor: str, path: str = "/") -> t.Iterator[dict[str, Client]]:
+    def asked(self, path: str = "/") -> t.Iterator[dict[str, Client]]:
         """Ask from another machine, from the loopback, and from the host at its own address, while the block lasts."""
         clients = {
-            "network": Client(visitor, self.address, path),
+            "network": Client(self.visitor, self.address, path),
             "loopback": Client(self.container, "127.0.0.1", path),
             "own address": Client(self.container, self.address, path, 2),
         }
@@ -212,48 +237,54 @@ class Host:
 
 
 class Engines:
-    """The machines, made for the tests and removed afterwards; `work` is a folder for their keys."""
+    """The machines, each made when it is asked for first, and removed afterwards; `work` is a folder for their keys."""
 
-    def __init__(self, work: Path, image: str, scenario: str = "engines", hosts: t.Sequence[str] = HOSTS) -> None:
-        self._work, self._image, self._scenario, self._hosts = work, image, scenario, hosts
+    def __init__(self, work: Path, image: str) -> None:
+        self._work, self._image = work, image
+        self._hosts: dict[str, Host] = {}
 
     def __enter__(self) -> Engines:
-        for playbook in ("molecule/lab/destroy", "molecule/lab/create", "molecule/lab/prepare"):
-            self._play(f"{playbook}.yml")
-        self._play("tests/faults/engines/set_up.yml")
-        for host in self.all():
-            self.bring(host)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._play("molecule/lab/destroy.yml")
-
-    @property
-    def visitor(self) -> str:
-        return f"emorobcare-fleet-lab-{self._scenario}-{_VISITOR}"
+        for name in self._hosts:
+            self._play(name, "molecule/lab/destroy.yml")
 
     def host(self, name: str) -> Host:
-        return Host(name, f"emorobcare-fleet-lab-{self._scenario}-{name}")
+        """Return a machine whose engine is as it came, with one container that serves."""
+        if name not in self._hosts:
+            self._hosts[name] = self._made(name)
+        host = self._hosts[name]
+        host.reset()
+        host.serve(self._image)
+        return host
 
-    def all(self) -> list[Host]:
-        return [self.host(name) for name in self._hosts]
+    def _made(self, name: str) -> Host:
+        for playbook in ("molecule/lab/destroy", "molecule/lab/create", "molecule/lab/prepare"):
+            self._play(name, f"{playbook}.yml")
+        self._play(name, "tests/faults/engines/set_up.yml")
+        host = Host(name, f"{_PROJECT}-{name}-{name}", f"{_PROJECT}-{name}-{_VISITOR}")
+        self.bring(host)
+        return host
 
     def bring(self, host: Host) -> None:
-        """Bring the code and an image, and start what answers."""
+        """Bring the code, and an image to serve from."""
         host.run("sh", "-c", f"rm -rf {_CODE} && mkdir {_CODE} && tar -xf - -C {_CODE}", content=collection_code())
         with subprocess.Popen(["docker", "image", "save", self._image], stdout=subprocess.PIPE) as saved:
             load = ["docker", "exec", "-i", host.container, "docker", "image", "load"]
             subprocess.run(load, stdin=saved.stdout, check=True, capture_output=True)
 
-    def _play(self, playbook: str) -> None:
+    def _play(self, name: str, playbook: str) -> None:
+        work = self._work / name
+        work.mkdir(parents=True, exist_ok=True)
         environment = {
             **os.environ,
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "MOLECULE_EPHEMERAL_DIRECTORY": str(self._work),
-            "MOLECULE_SCENARIO_NAME": self._scenario,
+            "MOLECULE_EPHEMERAL_DIRECTORY": str(work),
+            "MOLECULE_SCENARIO_NAME": f"engines-{name}",
             "MOLECULE_PROJECT_DIRECTORY": str(ROOT),
         }
-        inventories = ["-i", "molecule/lab/inventory/hosts.yml", "-i", "tests/faults/engines/hosts.yml"]
+        inventories = ["-i", "molecule/lab/inventory/hosts.yml", "-i", f"tests/faults/engines/{name}.yml"]
         command = [str(ROOT / ".venv" / "bin" / "ansible-playbook"), *inventories, playbook]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}"
