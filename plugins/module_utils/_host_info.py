@@ -109,7 +109,7 @@ def drifted(wanted: t.Mapping[str, str], found: t.Mapping[str, str]) -> list[str
 
 
 def settled_here(name: str, container: str) -> bool:
-    """Whether a kernel setting is this host's to set: a container has networks of its own, the rest is its machine's."""
+    """Whether a kernel setting is this host's to set: a container's own are networks, the rest is its machine's."""
     return not container or name.startswith("net.")
 
 

@@ -33,7 +33,9 @@ def control(text: str, name: str, version: str) -> str:
         if not line.startswith(" "):
             keep = not DROPPED.match(line)
         if keep:
-            lines.append(re.sub(r"^(Package|Version):.*", lambda m: f"{m[1]}: {name if m[1] == 'Package' else version}", line))
+            lines.append(
+                re.sub(r"^(Package|Version):.*", lambda m: f"{m[1]}: {name if m[1] == 'Package' else version}", line)
+            )
     if name in DEPENDS:
         lines.insert(2, f"Depends: {DEPENDS[name]}")
     return "\n".join(lines) + "\n"
@@ -47,7 +49,9 @@ def repack(deb: str, name: str, versions: list[str], pool: Path) -> None:
         for version in versions:
             path.write_text(control(text, name, version), encoding="utf-8")
             target = pool / f"{name}_{version.split(':')[-1]}.deb"
-            subprocess.run(["dpkg-deb", "-Znone", "--build", folder, str(target)], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                ["dpkg-deb", "-Znone", "--build", folder, str(target)], check=True, stdout=subprocess.DEVNULL
+            )
 
 
 def index(root: Path, pool: Path) -> str:
