@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.emorobcare.fleet.tests.faults._releases import Result, docker
-from ansible_collections.emorobcare.fleet.tests.faults._robot import ROOT, code
+from ansible_collections.emorobcare.fleet.tests.faults._robot import ROOT, collection_code
 
 SCENARIO = "audit"
 CODE = "/root/code"
@@ -92,7 +92,7 @@ class Audited:
         for playbook in ("destroy", "create", "prepare"):
             self._play(f"molecule/lab/{playbook}.yml")
         self._play("tests/faults/audited/set_up.yml")
-        self.run("sh", "-c", f"mkdir {CODE} && tar --extract --file=- --directory={CODE}", content=code())
+        self.run("sh", "-c", f"mkdir {CODE} && tar --extract --file=- --directory={CODE}", content=collection_code())
         self.run("sh", "-c", _GOOD)
         self.configure(**CONFIG)
         argv = ["docker", "exec", "-i", "-e", f"PYTHONPATH={CODE}", self.name, "/usr/bin/python3", "-c", AUDITOR]
