@@ -125,8 +125,8 @@ def standing_argv(ports: t.Iterable[Port]) -> list[str]:
 def standing(run: Run, ports: t.Sequence[Port]) -> int:
     """Return how many connections to published TCP ports end in the engine's own proxy, and so would end with it.
 
-    Those that the kernel passes on to a container do not appear on the host, and outlive the engine. Without `ss` nobody
-    is known of.
+    Those that the kernel passes on to a container do not appear on the host, and outlive the engine. Without `ss`
+    nobody is known of.
     """
     if not any(port.protocol == "tcp" for port in ports):
         return 0
