@@ -250,11 +250,16 @@ class Engines:
         for name in self._hosts:
             self._play(name, "molecule/lab/destroy.yml")
 
-    def host(self, name: str) -> Host:
-        """Return a machine whose engine is as it came, with one container that serves."""
+    def host(self, name: str, *, again: bool = True) -> Host:
+        """Return a machine whose engine is as it came, with one container that serves.
+
+        :param again: whether to bring it there again where it may be there already.
+        """
         if name not in self._hosts:
             self._hosts[name] = self._made(name)
         host = self._hosts[name]
+        if not again and host.file() is None and host.docker("ps", "--quiet", "--filter", "name=^web$"):
+            return host
         host.reset()
         host.serve(self._image)
         return host
