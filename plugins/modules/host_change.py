@@ -89,8 +89,8 @@ options:
         description:
           - A command that must end with exit code 0 before anything is replaced. C(%s) in its words is a file with the
             content, which has the name that the file will have, in another folder.
-          - What can only be checked where it is, as a part of a whole, is for the first command of O(activate) to check;
-            C([sshd, -t]), say. When it fails, all is taken back before anything has read the files.
+          - What can only be checked in its place, as a part of a whole, is for the first command of O(activate)
+            (C([sshd, -t]), say). When it fails, all is taken back before anything has read the files.
         type: list
         elements: str
         default: []
