@@ -18,7 +18,11 @@ import typing as t
 from dataclasses import replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change import Commands, Kept
-from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_boot import forget_boot, this_boot
+from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_boot import (
+    boot_remembers,
+    forget_boot,
+    this_boot,
+)
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_command import PATIENCE, run
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_files import (
     drop_folders,
@@ -171,6 +175,8 @@ def recover(folder: str) -> tuple[str, ...]:
         journal = read_journal(places)
         if journal is not None:
             ended.append(end(places, journal, commands_of(journal)))
+        elif boot_remembers(places):
+            close(places, read_kept(places))
     return tuple(ended)
 
 

@@ -7,8 +7,8 @@
 """Have boot take a change back that the power was cut under: a unit of systemd that is there as long as the journal is.
 
 It runs before what reads the files: the kernel's settings, the firewall, auditing, the network, and so any service.
-Nothing of it needs to be told to a running systemd. Should one read it nevertheless, any service that is started would
-start it too: a file below /run, which no boot finds, keeps it from acting before the power was off.
+Nothing of it needs to be told to a running systemd. Should one read it nevertheless, and start it with its target, a
+file below /run, which no boot finds, keeps it from acting before the power was off.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ After=local-fs.target systemd-remount-fs.service
 Before=sysinit.target shutdown.target systemd-sysctl.service systemd-tmpfiles-setup.service
 Before=network-pre.target nftables.service auditd.service apparmor.service
 ConditionPathExists=!{marker}
-ConditionPathExists={journal}
 
 [Service]
 Type=oneshot
@@ -70,7 +69,7 @@ def remember_boot(places: Places, command: list[str]) -> None:
         return
     unit, link = _paths(places)
     words = " ".join(_quoted(word) for word in command)
-    named = {"folder": _quoted(places.folder), "journal": _escaped(places.journal), "marker": _marker(places)}
+    named = {"folder": _quoted(places.folder), "marker": _marker(places)}
     with writing(unit):
         text = _UNIT.format(name=places.name, command=words, **named)
         write_new(unit, text.encode(), FileState("file", 0o644, os.geteuid(), os.getegid()))
@@ -78,6 +77,11 @@ def remember_boot(places: Places, command: list[str]) -> None:
         make_dirs(os.path.dirname(link))
         os.symlink(unit, link)
         sync_dir(os.path.dirname(link))
+
+
+def boot_remembers(places: Places) -> bool:
+    """Tell whether anything is left of what `remember_boot` does."""
+    return any(os.path.lexists(path) for path in (*_paths(places), _marker(places)))
 
 
 def forget_boot(places: Places) -> None:
@@ -105,11 +109,7 @@ def _paths(places: Places) -> tuple[str, str]:
     return os.path.join(UNITS, unit), os.path.join(UNITS, f"{_WANTED_BY}.wants", unit)
 
 
-def _escaped(word: str) -> str:
-    return word.replace("%", "%%")
-
-
 def _quoted(word: str) -> str:
     """Return a word as units write it; see systemd.service(5), "Command lines"."""
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
-    return f'"{_escaped(escaped)}"'
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$").replace("%", "%%")
+    return f'"{escaped}"'

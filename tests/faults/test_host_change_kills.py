@@ -2,13 +2,15 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A change of a host's files is killed, or the power is cut, at each of its steps: the host has all of it or nothing."""
+"""A change of a host's files is killed, or the power cut, at each of its steps: the host has all of it or nothing."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
+import signal
 import stat
 import typing as t
 from dataclasses import dataclass
@@ -20,8 +22,10 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils import _host_chan
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change import Change, FileWanted, Outcome
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_guard import at_boot
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_journal import Places
-from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_run import transact
+from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_run import confirm, transact
+from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import HostError
 from ansible_collections.emorobcare.fleet.tests.faults._crash import LoopDisk, before_each_step, killed_at
+from ansible_collections.emorobcare.fleet.tests.faults._lab_host import wait_until
 
 Tree = dict[str, tuple[int, str]]
 MOST_STEPS = 400
@@ -73,21 +77,24 @@ class Host:
             found[str(path.relative_to(self.files))] = (mode, path.read_text() if path.is_file() else "folder")
         return found
 
-    def left(self) -> list[str]:
-        """What is left of journals, copies and marks once a change has ended."""
-        state = Path(self.folder)
-        return [name for name in ("journal.json", "guard") if (state / "demo" / name).exists()]
+    def ended(self) -> bool:
+        """Whether nothing is left of a change but what is kept of it."""
+        places = Places(self.folder, "demo")
+        there = [path for path in (places.journal, places.guard) if os.path.exists(path)]
+        return not there and not _host_change_boot.boot_remembers(places)
+
+
+def guarded(host: Host, change: Change) -> Outcome:
+    return transact(change, folder=host.folder, probe=None, check=False)
 
 
 def unguarded(_places: Places) -> None:
     """Nothing watches; whoever comes next finds what was left."""
 
 
-@pytest.fixture(name="run_folder", autouse=True)
-def run_folder_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Boots and units are none of these tests: they are of the lab host's."""
-    (tmp_path / "run").mkdir()
-    monkeypatch.setattr(_host_change_boot, "RUN", str(tmp_path / "run"))
+@pytest.fixture(name="no_systemd", autouse=True)
+def no_systemd_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Units are the lab host's to try."""
     monkeypatch.setattr(_host_change_boot, "BOOTED", str(tmp_path / "no-systemd"))
 
 
@@ -144,7 +151,7 @@ def test_killed_at_any_step_the_host_has_all_or_nothing_and_the_same_task_finish
         killed = killed_at(step, lambda host=host: kill.do(host))  # type: ignore[misc]
         ends(host)
         assert host.tree() in (before, after), f"a mix, killed at step {step}"
-        assert not host.left(), step
+        assert host.ended(), step
         ended.add("before" if host.tree() == before else "after")
         kill.do(host)
         assert host.tree() == after, step
@@ -168,7 +175,7 @@ def test_what_takes_back_may_itself_be_killed_at_any_step(tmp_path: Path) -> Non
             killed = killed_at(second, lambda host=host: settle(host))  # type: ignore[misc]
             settle(host)
             assert host.tree() == before, (first, second)
-            assert not host.left()
+            assert host.ended()
             shutil.rmtree(host.root)
             if not killed:
                 break
@@ -231,3 +238,39 @@ def test_after_a_power_cut_at_any_step_the_disk_has_all_or_nothing(disks: Path) 
     assert not seen[0]
     assert seen[-1]
     assert seen == sorted(seen), "a change that had stayed was lost again"
+
+
+def test_without_systemd_the_guard_is_a_process_that_outlives_the_task(tmp_path: Path) -> None:
+    host = Host(tmp_path / "host").make()
+    before = host.tree()
+    journal = Path(host.folder) / "demo" / "journal.json"
+    dies = dataclasses.replace(host.change("one\n"), activate=(("sh", "-c", "kill -9 $PPID"),), deactivate=(("true",),))
+    child = os.fork()
+    if child == 0:
+        try:
+            guarded(host, dies)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    wait_until(lambda: not journal.exists())
+    assert host.tree() == before
+    again = host.do(host.change("one\n"))
+    assert again.recovered == ("change demo was cut off (activating) and was taken back",)
+
+
+def test_what_nobody_confirms_goes_back_and_what_somebody_confirms_stays(tmp_path: Path) -> None:
+    host = Host(tmp_path / "host").make()
+    before = host.tree()
+    assert guarded(host, dataclasses.replace(host.change("one\n"), confirm=1)).waits == 1
+    assert host.tree() != before
+    wait_until(lambda: not (Path(host.folder) / "demo" / "journal.json").exists())
+    assert host.tree() == before
+    with pytest.raises(HostError, match="nobody confirmed change demo within 1 s") as caught:
+        confirm("demo", folder=host.folder, check=False)
+    assert caught.value.reason == "unconfirmed"
+    guarded(host, dataclasses.replace(host.change("one\n"), confirm=600))
+    after = host.tree()
+    assert confirm("demo", folder=host.folder, check=True).changed
+    assert confirm("demo", folder=host.folder, check=False).changed
+    assert not confirm("demo", folder=host.folder, check=False).changed
+    assert host.tree() == after
