@@ -237,10 +237,14 @@ class Host:
 
 
 class Engines:
-    """The machines, each made when it is asked for first, and removed afterwards; `work` is a folder for their keys."""
+    """The machines, each made when it is asked for first, and removed afterwards.
 
-    def __init__(self, work: Path, image: str) -> None:
-        self._work, self._image = work, image
+    :param work: a folder for their keys.
+    :param before_each: is called before each playbook, of which a machine takes several.
+    """
+
+    def __init__(self, work: Path, image: str, before_each: t.Callable[[], None] = lambda: None) -> None:
+        self._work, self._image, self._before_each = work, image, before_each
         self._hosts: dict[str, Host] = {}
 
     def __enter__(self) -> Engines:
@@ -280,6 +284,7 @@ class Engines:
             subprocess.run(load, stdin=saved.stdout, check=True, capture_output=True)
 
     def _play(self, name: str, playbook: str) -> None:
+        self._before_each()
         work = self._work / name
         work.mkdir(parents=True, exist_ok=True)
         environment = {

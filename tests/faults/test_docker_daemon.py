@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import signal
 import typing as t
@@ -41,8 +42,17 @@ with patch_module_args(json.load(sys.stdin)):
 
 
 @pytest.fixture(name="engines", scope="session")
-def engines_fixture(tmp_path_factory: pytest.TempPathFactory, base: str) -> t.Iterator[Engines]:
-    with Engines(tmp_path_factory.mktemp("engines"), base) as engines:
+def engines_fixture(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, base: str
+) -> t.Iterator[Engines]:
+    limit = float(request.config.getini("faulthandler_timeout"))
+
+    def take_time() -> None:
+        """Give each step of a machine's coming the time that a test has, where tests are timed."""
+        if limit:
+            faulthandler.dump_traceback_later(limit, exit=True)
+
+    with Engines(tmp_path_factory.mktemp("engines"), base, take_time) as engines:
         yield engines
 
 
