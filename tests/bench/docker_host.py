@@ -95,13 +95,13 @@ def measure(host: Host, way: Way, proxy: bool, release: str) -> list[Restart]:
     ]
 
 
-def measure_machine(host: Host, repeat: int) -> list[Restart]:
+def measure_machine(host: Host, image: str, repeat: int) -> list[Restart]:
     release = host.docker("version", "--format", "{{.Server.Version}}").partition("+")[0]
     found: list[Restart] = []
     for proxy in (True, False):
         for way in WAYS:
-            host.write(json.dumps({"live-restore": way != "plain", "userland-proxy": proxy}))
-            host.restart_by_hand()
+            host.reset(json.dumps({"live-restore": way != "plain", "userland-proxy": proxy}))
+            host.serve(image)
             for number in range(repeat):
                 found += measure(host, way, proxy, release)
                 lost = {one.origin: (one.lost, one.longest) for one in found[-3:]}
@@ -132,10 +132,11 @@ def main(words: t.Sequence[str]) -> int:
     started = time.monotonic()
     CACHE.mkdir(parents=True, exist_ok=True)
     found: list[Restart] = []
-    with Engines(CACHE / "lab", base_image()) as engines:
+    image = base_image()
+    with Engines(CACHE / "lab", image) as engines:
         for name in asked.chosen:
             say(f"setting {name} up")
-            found += measure_machine(engines.host(name), asked.repeat)
+            found += measure_machine(engines.host(name), image, asked.repeat)
             store(CACHE / "docker-host.json", results(found, about(asked, time.monotonic() - started)))
     facts = about(asked, time.monotonic() - started)
     text = table(found, facts)

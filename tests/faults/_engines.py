@@ -175,10 +175,11 @@ class Host:
         """Run code with the collection at hand."""
         return self.run("env", f"PYTHONPATH={_CODE}", "/usr/bin/python3", "-c", code)
 
-    def reset(self) -> None:
-        """Bring the engine back to how it came: no file, nothing remembered, no container."""
+    def reset(self, text: str | None = None) -> None:
+        """Bring the engine back to how it came: no file but the one that is given, nothing remembered, no container."""
         self.run("sh", "-c", "docker ps -aq | xargs -r docker rm -f")
-        self.run("sh", "-c", f"rm -rf /var/lib/fleet/host /run/fleet-docker-engine {FILE}")
+        self.run("sh", "-c", "rm -rf /var/lib/fleet/host /run/fleet-docker-engine")
+        self.write(text)
         self.restart_by_hand()
 
     def restart_by_hand(self, *arguments: str) -> None:
@@ -219,7 +220,8 @@ class Host:
 
     def serve(self, image: str, *words: str, name: str = "web") -> None:
         """Start what answers."""
-        options = ["--detach", "--name", name, "--restart", "unless-stopped", "--publish", f"{PORT}:8000", *words]
+        options = ["--detach", "--name", name, "--restart", "unless-stopped", "--publish", f"{PORT}:8000"]
+        options += ["--stop-signal", "SIGKILL", *words]  # it holds nothing that would have to be ended well
         self.docker("run", *options, image, PYTHON, "-S", "-c", SERVER)
 
     @contextlib.contextmanager
@@ -237,10 +239,14 @@ class Host:
 
 
 class Engines:
-    """The machines, each made when it is asked for first, and removed afterwards; `work` is a folder for their keys."""
+    """The machines, each made when it is asked for first, and removed afterwards.
 
-    def __init__(self, work: Path, image: str) -> None:
-        self._work, self._image = work, image
+    :param work: a folder for their keys.
+    :param before_each: is called before each playbook, of which a machine takes several.
+    """
+
+    def __init__(self, work: Path, image: str, before_each: t.Callable[[], None] = lambda: None) -> None:
+        self._work, self._image, self._before_each = work, image, before_each
         self._hosts: dict[str, Host] = {}
 
     def __enter__(self) -> Engines:
@@ -280,6 +286,7 @@ class Engines:
             subprocess.run(load, stdin=saved.stdout, check=True, capture_output=True)
 
     def _play(self, name: str, playbook: str) -> None:
+        self._before_each()
         work = self._work / name
         work.mkdir(parents=True, exist_ok=True)
         environment = {

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import signal
 import typing as t
@@ -41,8 +42,17 @@ with patch_module_args(json.load(sys.stdin)):
 
 
 @pytest.fixture(name="engines", scope="session")
-def engines_fixture(tmp_path_factory: pytest.TempPathFactory, base: str) -> t.Iterator[Engines]:
-    with Engines(tmp_path_factory.mktemp("engines"), base) as engines:
+def engines_fixture(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, base: str
+) -> t.Iterator[Engines]:
+    limit = float(request.config.getini("faulthandler_timeout"))
+
+    def take_time() -> None:
+        """Give each step of a machine's coming the time that a test has, where tests are timed."""
+        if limit:
+            faulthandler.dump_traceback_later(limit, exit=True)
+
+    with Engines(tmp_path_factory.mktemp("engines"), base, take_time) as engines:
         yield engines
 
 
@@ -164,12 +174,12 @@ def test_without_leave_the_engine_is_not_restarted_and_check_mode_touches_nothin
     assert host.engine() != process
 
 
-def test_containers_from_before_a_log_limit_are_named(host: Host, base: str) -> None:
-    result = host.done(options=LIMITS, restart=True, probe=False)
+def test_containers_from_before_a_log_limit_are_named(new: Host, base: str) -> None:
+    result = new.done(options=LIMITS, restart=True, probe=False)
     assert result["stale"] == ["web"]
-    host.docker("rm", "--force", "web")
-    host.serve(base)
-    assert host.done(options=LIMITS, restart=True)["stale"] == []
+    new.docker("rm", "--force", "web")
+    new.serve(base)
+    assert new.done(options=LIMITS, restart=True)["stale"] == []
 
 
 def test_the_default_bridge_of_running_containers_stays_and_the_module_says_so(host: Host) -> None:
@@ -224,9 +234,9 @@ def test_addresses_that_the_host_itself_has_are_refused_and_a_free_network_is_na
     assert "free here" in message
 
 
-def test_a_file_that_is_no_json_is_refused_with_its_line(host: Host) -> None:
-    host.write('{\n  "debug": true\n  "icc": false\n}\n')
-    assert "line 3, column 3" in host.refused("file_invalid", options=LIMITS)
+def test_a_file_that_is_no_json_is_refused_with_its_line(new: Host) -> None:
+    new.write('{\n  "debug": true\n  "icc": false\n}\n')
+    assert "line 3, column 3" in new.refused("file_invalid", options=LIMITS)
 
 
 def test_live_restore_in_a_swarm_is_refused(new: Host) -> None:
@@ -274,9 +284,9 @@ def test_the_table_of_keys_is_that_of_the_real_engines(new: Host, old: Host) -> 
         assert unknown == {"no-such-key", *(gone & set(names))}, said
 
 
-def test_the_engines_own_file_is_readable_by_all_and_writable_by_root(host: Host) -> None:
-    host.done(options={"debug": True})
-    assert host.run("stat", "--format", "%a %U %G", FILE) == "644 root root"
+def test_the_engines_own_file_is_readable_by_all_and_writable_by_root(new: Host) -> None:
+    new.done(options={"debug": True})
+    assert new.run("stat", "--format", "%a %U %G", FILE) == "644 root root"
 
 
 def test_a_password_of_a_proxy_is_in_no_diff(new: Host) -> None:
