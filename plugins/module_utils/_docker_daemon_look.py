@@ -68,6 +68,11 @@ class Found:
         return bool(self.info.get("LiveRestoreEnabled"))
 
     @property
+    def silent(self) -> bool:
+        """Whether there is an engine that does not answer: one that hangs, or is about to end again."""
+        return bool(self.engine.pid) and not self.info
+
+    @property
     def running(self) -> tuple[Container, ...]:
         return tuple(one for one in self.containers if one.running)
 

@@ -196,11 +196,13 @@ def look_and_plan(request: Request, runner: Run) -> Due:
         if made.changed:
             have_checked(runner, wanted, made, found.program)
     effect = effect_of(made)
+    if found.silent:
+        effect = replace(effect, reload=(), restart=made.changed)  # it could not say that it has read its file
     due = Due(found, made, effect, Plan("none"), read_pending(found.engine))
     plan = make_plan(
         effect,
         due.pending.keys,
-        engine_runs=bool(found.info),
+        engine_runs=bool(found.engine.pid),
         restart=request.restart,
         kept_alive=due.keeps_containers,
     )
@@ -323,13 +325,15 @@ def describe(due: Due, *, check_mode: bool, restart: bool) -> str:
 
 
 def _said(due: Due, would: str) -> str:
-    if not due.found.info:
+    if not due.found.engine.pid:
         return "the engine does not run, and reads the file when it is started"
     if due.plan.action == "none":
         return "nothing is done to the engine"
     if due.plan.action == "reload":
         return f"the engine {would} told to read its file again, for {', '.join(due.effect.reload)}"
     what = ", ".join(due.effect.restart) or "what an earlier run has written"
+    if due.found.silent:
+        return f"the engine {would} restarted for {what}; it does not answer as it is"
     if not due.found.running:
         return f"the engine {would} restarted for {what}; no container runs"
     how = "run on meanwhile" if due.keeps_containers else "are stopped by that and started again"

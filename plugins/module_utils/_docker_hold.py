@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
 import typing as t
 from dataclasses import dataclass
 
@@ -30,8 +29,7 @@ _PRIORITY = -150  # after connections are known (-200), before the engine's own 
 _ANY = frozenset({"", "0.0.0.0", "::"})
 _PATIENCE = 10.0  # seconds for a command
 
-# States of /proc/net/tcp in which somebody still waits for an answer: established, being established, half closed.
-_BUSY = frozenset({"01", "03", "08"})
+_BUSY = ("established", "syn-recv", "close-wait")
 
 
 @dataclass(frozen=True, order=True)
@@ -78,8 +76,9 @@ def ruleset(ports: t.Iterable[Port], seconds: int) -> str:
             *_set("one4", "ipv4_addr . inet_proto . inet_service", sets["one4"]),
             *_set("one6", "ipv6_addr . inet_proto . inet_service", sets["one6"]),
             "chain held {",
-            # Of TCP only the packet that begins a connection.
+            # Only what begins something: of TCP that packet is marked as such.
             "tcp flags & (fin | syn | rst | ack) != syn return",
+            "meta l4proto udp ct state established,related return",
             "fib daddr type local meta l4proto . th dport @any counter drop",
             "ip daddr . meta l4proto . th dport @one4 counter drop",
             "ip6 daddr . meta l4proto . th dport @one6 counter drop",
@@ -99,7 +98,7 @@ def _set(name: str, kind: str, elements: t.Sequence[str]) -> list[str]:
 
 def _chain(name: str, hook: str) -> list[str]:
     head = f"type filter hook {hook} priority {_PRIORITY}; policy accept;"
-    return [f"chain {name} {{", head, "ct state new jump held", "}"]
+    return [f"chain {name} {{", head, "jump held", "}"]
 
 
 def counted(listing: str) -> int:
@@ -112,32 +111,27 @@ def counted(listing: str) -> int:
     return sum(part["counter"]["packets"] for rule in rules for part in rule if "counter" in part)
 
 
-def standing(tables: t.Iterable[str], ports: t.Iterable[Port]) -> int:
+def standing_argv(ports: t.Iterable[Port]) -> list[str]:
+    """Return the command that lists connections in which somebody still waits for an answer, by the host's own port.
+
+    The kernel itself chooses them: who reads /proc/net/tcp on a busy host may miss some.
+    """
+    states = [word for state in _BUSY for word in ("state", state)]
+    numbers = sorted({port.number for port in ports if port.protocol == "tcp"})
+    chosen = " or ".join(f"sport = :{number}" for number in numbers)
+    return ["ss", "--no-header", "--numeric", "--tcp", *states, f"( {chosen} )"]
+
+
+def standing(run: Run, ports: t.Sequence[Port]) -> int:
     """Return how many connections to published TCP ports end in the engine's own proxy, and so would end with it.
 
-    Those that the kernel passes on to a container do not appear on the host, and outlive the engine.
-
-    :param tables: what /proc/net/tcp and /proc/net/tcp6 hold.
+    Those that the kernel passes on to a container do not appear on the host, and outlive the engine. Without `ss`
+    nobody is known of.
     """
-    numbers = {port.number for port in ports if port.protocol == "tcp"}
-    count = 0
-    for table in tables:
-        for line in table.splitlines()[1:]:
-            words = line.split()
-            if len(words) > 3 and words[3] in _BUSY and int(words[1].rpartition(":")[2], 16) in numbers:
-                count += 1
-    return count
-
-
-def read_connections() -> list[str]:
-    """Return the kernel's tables of TCP connections."""
-    tables = []
-    for name in ("tcp", "tcp6"):
-        path = f"/proc/net/{name}"
-        if os.path.exists(path):  # a kernel may be without IPv6
-            with open(path, encoding="ascii") as file:
-                tables.append(file.read())
-    return tables
+    if not any(port.protocol == "tcp" for port in ports):
+        return 0
+    answer = run(standing_argv(ports), "", _PATIENCE)
+    return len(answer.stdout.splitlines()) if answer.code == 0 else 0
 
 
 class Hold:

@@ -46,7 +46,6 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_hold impo
     Hold,
     Port,
     published,
-    read_connections,
     standing,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import HostError
@@ -217,7 +216,7 @@ def restart(order: Order, run: Run, folder: str = FOLDER) -> Report:
     hold = Hold(run, noted.ports, order.hold)
     began = time.monotonic()
     held = hold.place()
-    cut = drain(noted.ports, order.drain) if engine.pid and noted.live_restore else 0
+    cut = drain(run, noted.ports, order.drain) if engine.pid and noted.live_restore else 0
     start_anew(run, engine, noted.launch, order.timeout)
     restarted, lost = bring_back(run, noted)
     packets = hold.release()
@@ -228,11 +227,11 @@ def restart(order: Order, run: Run, folder: str = FOLDER) -> Report:
     return report
 
 
-def drain(ports: t.Sequence[Port], seconds: float) -> int:
+def drain(run: Run, ports: t.Sequence[Port], seconds: float) -> int:
     """Wait until nobody waits for an answer through the engine's own proxy; return how many still do."""
     deadline = time.monotonic() + seconds
     while True:
-        count = standing(read_connections(), ports)
+        count = standing(run, ports)
         if not count or time.monotonic() >= deadline:
             return count
         time.sleep(_POLL)

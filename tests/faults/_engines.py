@@ -237,10 +237,14 @@ class Host:
 
 
 class Engines:
-    """The machines, each made when it is asked for first, and removed afterwards; `work` is a folder for their keys."""
+    """The machines, each made when it is asked for first, and removed afterwards.
 
-    def __init__(self, work: Path, image: str) -> None:
-        self._work, self._image = work, image
+    :param work: a folder for their keys.
+    :param before_each: is called before each playbook, of which a machine takes several.
+    """
+
+    def __init__(self, work: Path, image: str, before_each: t.Callable[[], None] = lambda: None) -> None:
+        self._work, self._image, self._before_each = work, image, before_each
         self._hosts: dict[str, Host] = {}
 
     def __enter__(self) -> Engines:
@@ -250,11 +254,16 @@ class Engines:
         for name in self._hosts:
             self._play(name, "molecule/lab/destroy.yml")
 
-    def host(self, name: str) -> Host:
-        """Return a machine whose engine is as it came, with one container that serves."""
+    def host(self, name: str, *, again: bool = True) -> Host:
+        """Return a machine whose engine is as it came, with one container that serves.
+
+        :param again: whether to bring it there again where it may be there already.
+        """
         if name not in self._hosts:
             self._hosts[name] = self._made(name)
         host = self._hosts[name]
+        if not again and host.file() is None and host.docker("ps", "--quiet", "--filter", "name=^web$"):
+            return host
         host.reset()
         host.serve(self._image)
         return host
@@ -275,6 +284,7 @@ class Engines:
             subprocess.run(load, stdin=saved.stdout, check=True, capture_output=True)
 
     def _play(self, name: str, playbook: str) -> None:
+        self._before_each()
         work = self._work / name
         work.mkdir(parents=True, exist_ok=True)
         environment = {

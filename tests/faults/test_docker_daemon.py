@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import signal
 import typing as t
@@ -41,8 +42,17 @@ with patch_module_args(json.load(sys.stdin)):
 
 
 @pytest.fixture(name="engines", scope="session")
-def engines_fixture(tmp_path_factory: pytest.TempPathFactory, base: str) -> t.Iterator[Engines]:
-    with Engines(tmp_path_factory.mktemp("engines"), base) as engines:
+def engines_fixture(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, base: str
+) -> t.Iterator[Engines]:
+    limit = float(request.config.getini("faulthandler_timeout"))
+
+    def take_time() -> None:
+        """Give each step of a machine's coming the time that a test has, where tests are timed."""
+        if limit:
+            faulthandler.dump_traceback_later(limit, exit=True)
+
+    with Engines(tmp_path_factory.mktemp("engines"), base, take_time) as engines:
         yield engines
 
 
@@ -52,6 +62,15 @@ def host_fixture(request: pytest.FixtureRequest, engines: Engines) -> t.Iterator
     host = engines.host(request.param)
     yield host
     assert TABLE not in host.run("nft", "list", "tables"), "connections are still held"
+
+
+@pytest.fixture(name="untouched", params=HOSTS)
+def untouched_fixture(request: pytest.FixtureRequest, engines: Engines) -> t.Iterator[Host]:
+    """A machine whose engine nothing happens to; it may be the one of the test before, to which nothing happened."""
+    host = engines.host(request.param, again=False)
+    process, text = host.engine(), host.file()
+    yield host
+    assert (host.engine(), host.file()) == (process, text)
 
 
 @pytest.fixture(name="new")
@@ -155,12 +174,12 @@ def test_without_leave_the_engine_is_not_restarted_and_check_mode_touches_nothin
     assert host.engine() != process
 
 
-def test_containers_from_before_a_log_limit_are_named(host: Host, base: str) -> None:
-    result = host.done(options=LIMITS, restart=True, probe=False)
+def test_containers_from_before_a_log_limit_are_named(new: Host, base: str) -> None:
+    result = new.done(options=LIMITS, restart=True, probe=False)
     assert result["stale"] == ["web"]
-    host.docker("rm", "--force", "web")
-    host.serve(base)
-    assert host.done(options=LIMITS, restart=True)["stale"] == []
+    new.docker("rm", "--force", "web")
+    new.serve(base)
+    assert new.done(options=LIMITS, restart=True)["stale"] == []
 
 
 def test_the_default_bridge_of_running_containers_stays_and_the_module_says_so(host: Host) -> None:
@@ -201,25 +220,23 @@ def test_a_flag_of_the_unit_is_refused_and_not_left_to_kill_the_engine(host: Hos
     ],
 )
 def test_what_an_engine_does_not_take_or_would_hide_is_refused(
-    host: Host, reason: str, options: dict[str, t.Any], says: str
+    untouched: Host, reason: str, options: dict[str, t.Any], says: str
 ) -> None:
-    process = host.engine()
-    assert says in host.refused(reason, options=options, restart=True)
-    assert host.engine() == process
+    assert says in untouched.refused(reason, options=options, restart=True)
 
 
-def test_addresses_that_the_host_itself_has_are_refused_and_a_free_network_is_named(host: Host) -> None:
-    base = f"{host.address.rpartition('.')[0]}.0/24"
+def test_addresses_that_the_host_itself_has_are_refused_and_a_free_network_is_named(untouched: Host) -> None:
+    base = f"{untouched.address.rpartition('.')[0]}.0/24"
     pools = {"default-address-pools": [{"base": base, "size": 26}]}
-    message = host.refused("address_collision", options=pools, restart=True)
+    message = untouched.refused("address_collision", options=pools, restart=True)
     assert base in message
     assert "eth0" in message
     assert "free here" in message
 
 
-def test_a_file_that_is_no_json_is_refused_with_its_line(host: Host) -> None:
-    host.write('{\n  "debug": true,\n}\n')
-    assert "line 3, column 1" in host.refused("file_invalid", options=LIMITS)
+def test_a_file_that_is_no_json_is_refused_with_its_line(new: Host) -> None:
+    new.write('{\n  "debug": true\n  "icc": false\n}\n')
+    assert "line 3, column 3" in new.refused("file_invalid", options=LIMITS)
 
 
 def test_live_restore_in_a_swarm_is_refused(new: Host) -> None:
@@ -267,9 +284,9 @@ def test_the_table_of_keys_is_that_of_the_real_engines(new: Host, old: Host) -> 
         assert unknown == {"no-such-key", *(gone & set(names))}, said
 
 
-def test_the_engines_own_file_is_readable_by_all_and_writable_by_root(host: Host) -> None:
-    host.done(options={"debug": True})
-    assert host.run("stat", "--format", "%a %U %G", FILE) == "644 root root"
+def test_the_engines_own_file_is_readable_by_all_and_writable_by_root(new: Host) -> None:
+    new.done(options={"debug": True})
+    assert new.run("stat", "--format", "%a %U %G", FILE) == "644 root root"
 
 
 def test_a_password_of_a_proxy_is_in_no_diff(new: Host) -> None:

@@ -17,16 +17,8 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_hold impo
     published,
     ruleset,
     standing,
+    standing_argv,
 )
-
-TCP = """  sl  local_address rem_address   st tx_queue
-   0: 00000000:1F90 00000000:0000 0A 00000000:00000000
-   1: 0100007F:1F90 0100007F:9C40 01 00000000:00000000
-   2: 0100007F:9C40 0100007F:1F90 01 00000000:00000000
-   3: 0100007F:1F90 0100007F:9C41 08 00000000:00000000
-   4: 0100007F:1F90 0100007F:9C42 06 00000000:00000000
-   5: 0100007F:0016 0100007F:9C43 01 00000000:00000000
-"""
 
 
 def running(ports: dict[str, t.Any], up: bool = True) -> dict[str, t.Any]:
@@ -55,9 +47,25 @@ def test_an_earlier_hold_is_replaced_in_one_go() -> None:
     assert lines[:2] == ["table inet fleet_hold", "delete table inet fleet_hold"]
 
 
-def test_connections_through_the_engines_proxy_are_counted_and_no_others() -> None:
-    assert standing([TCP, TCP.splitlines()[0]], [Port(8080)]) == 2
-    assert standing([TCP], [Port(8080, "udp"), Port(81)]) == 0
+def test_the_kernel_is_asked_for_the_connections_that_would_be_cut() -> None:
+    ports = [Port(8080), Port(443, "tcp", "10.0.0.1"), Port(53, "udp")]
+    assert " ".join(standing_argv(ports)) == (
+        "ss --no-header --numeric --tcp state established state syn-recv state close-wait "
+        "( sport = :443 or sport = :8080 )"
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "ports", "count"),
+    [
+        pytest.param(Answer(0, "ESTAB 0 0 a b\nCLOSE-WAIT 0 0 a b\n"), [Port(80)], 2, id="some"),
+        pytest.param(Answer(0, ""), [Port(80)], 0, id="none"),
+        pytest.param(Answer(127, "", "ss: not found"), [Port(80)], 0, id="nobody knows"),
+        pytest.param(Answer(0, "ESTAB 0 0 a b\n"), [Port(53, "udp")], 0, id="no port of TCP"),
+    ],
+)
+def test_connections_through_the_engines_proxy_are_counted(answer: Answer, ports: list[Port], count: int) -> None:
+    assert standing(Nft(answer), ports) == count
 
 
 @pytest.mark.parametrize("listing", ["", "{}", "null", "[]"])

@@ -38,6 +38,8 @@ class Fake:
     start: int = 1
     acts: list[str] = field(default_factory=list)
     bad: str = "max-fle"
+    silent: bool = False
+    pid: int = 7
 
     def __call__(
         self,
@@ -52,7 +54,7 @@ class Fake:
         if words.startswith("dockerd --validate"):
             return self._validated(argv[2].partition("=")[2])
         if words.startswith("docker info"):
-            return Answer(0, json.dumps(self._info()))
+            return Answer(1, "", "Cannot connect") if self.silent else Answer(0, json.dumps(self._info()))
         if words.startswith("docker container ls"):
             return Answer(0, "\n".join(str(number) for number in range(self.containers)))
         if words.startswith("docker container inspect"):
@@ -65,7 +67,7 @@ class Fake:
         return Answer(0, "")
 
     def engine(self, _run: t.Any, _pid_file: str) -> Engine:
-        return Engine(7, str(self.start), "docker.service", ("-H", "fd://"), "unit docker.service")
+        return Engine(self.pid, str(self.start), "docker.service", ("-H", "fd://"), "unit docker.service")
 
     def carry_out(self, action: str, order: Order, run: t.Any) -> Report | None:
         self.acts.append(action)
@@ -260,6 +262,21 @@ def test_an_older_engine_is_not_asked_to_check_its_file(run: Run, fake: Fake) ->
     fake.version = "20.10.24+dfsg1"
     assert run(options={"bogus": 1})["reason"] == "option_unknown"
     assert run(options={"debug": True})["action"] == "reload"
+
+
+def test_an_engine_that_does_not_run_is_left_so_and_reads_the_file_when_it_starts(run: Run, fake: Fake) -> None:
+    fake.pid = 0
+    result = run(options={**ON, "init": True}, restart=True)
+    assert (result["changed"], result["action"], result["needs_restart"], fake.acts) == (True, "none", False, [])
+    assert "reads the file when it is started" in result["msg"]
+
+
+def test_an_engine_that_does_not_answer_is_restarted_rather_than_told(run: Run, fake: Fake) -> None:
+    fake.silent = True
+    assert run(options={"debug": True})["pending"] == ["debug"]
+    result = run(options={"debug": True}, restart=True)
+    assert (result["action"], fake.acts) == ("restart", ["restart"])
+    assert "does not answer" in result["msg"]
 
 
 def test_a_host_without_an_engine_is_told_the_way_out(run: Run, fake: Fake) -> None:
