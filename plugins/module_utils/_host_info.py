@@ -103,7 +103,7 @@ def has_keys(text: str) -> bool:
     return any(line.strip() and not line.lstrip().startswith("#") for line in text.splitlines())
 
 
-def drifted(wanted: t.Mapping[str, str], found: t.Mapping[str, str]) -> list[str]:
+def drifted(wanted: t.Mapping[str, object], found: t.Mapping[str, str]) -> list[str]:
     """Return the kernel settings that this kernel has and that are not as wanted. Blanks between numbers are one."""
     return sorted(name for name, value in found.items() if " ".join(str(wanted[name]).split()) != value)
 

@@ -74,7 +74,9 @@ def test_what_a_host_has_not_is_not_hardened() -> None:
 
 
 def test_what_breaks_something_is_done_when_it_is_asked_for() -> None:
-    asked = {f"docker_host_{subject}": True for subject in ("userns", "rootless", "apparmor", "seccomp")}
+    asked: dict[str, t.Any] = {
+        f"docker_host_{subject}": True for subject in ("userns", "rootless", "apparmor", "seccomp")
+    }
     assert {"userns", "rootless", "apparmor", "seccomp", "accelerators"} <= set(
         on(**asked, docker_host_accelerators=["nvidia"])
     )
