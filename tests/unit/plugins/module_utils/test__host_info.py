@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 import pytest
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_info import (
@@ -111,7 +113,7 @@ def test_a_file_of_keys_that_has_only_comments_has_none() -> None:
 
 
 def test_a_setting_drifts_when_its_value_is_another_and_blanks_do_not_count() -> None:
-    wanted = {"net.a": 1, "net.b": "4096\t87380", "net.gone": 1}
+    wanted: dict[str, t.Any] = {"net.a": 1, "net.b": "4096\t87380", "net.gone": 1}
     assert drifted(wanted, {"net.a": "0", "net.b": "4096 87380"}) == ["net.a"]
 
 
