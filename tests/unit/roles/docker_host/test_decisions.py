@@ -24,7 +24,7 @@ def info(version: str = "", plugins: t.Sequence[str] = (), **more: t.Any) -> dic
 
 
 def host(major: str, look: dict[str, t.Any], packages: t.Sequence[str] = (), dockerd: bool = False) -> dict[str, t.Any]:
-    system, _, release = major.rpartition(" ")
+    system, _blank, release = major.rpartition(" ")
     facts = {
         "distribution": system or "Debian",
         "distribution_major_version": release.partition(".")[0],

@@ -241,7 +241,7 @@ def test_all_that_the_audit_wants_watched_is_watched_and_no_full_log_halts_a_mac
     others = ("/usr/local/", "/etc/sysconfig/", "/run/docker/")
     programs = ("containerd", "dockerd", "runc")
     for path in watched_paths():
-        folder, _, name = path.rpartition("/")
+        folder, _slash, name = path.rpartition("/")
         if path == "/run/containerd/containerd.sock":
             assert folder in watched  # a folder's rule is for all that is in it
         elif path.startswith("/") and not path.startswith(others) and not name.startswith(programs):
