@@ -80,19 +80,12 @@ def measure(host: Host, way: Way, proxy: bool, release: str) -> list[Restart]:
             host.run("systemctl", "reset-failed", "docker.service")
             host.run("systemctl", "restart", "docker.service")
         seconds = round(time.monotonic() - began, 2)
-    return [
-        Restart(
-            release,
-            way,
-            proxy,
-            origin,
-            client.asked.requests,
-            client.asked.lost,
-            round(client.asked.longest, 3),
-            seconds,
-        )
-        for origin, client in clients.items()
-    ]
+    found = []
+    for origin, client in clients.items():
+        asked = client.asked
+        longest = round(asked.longest, 3)
+        found.append(Restart(release, way, proxy, origin, asked.requests, asked.lost, longest, seconds, asked.faults))
+    return found
 
 
 def measure_machine(host: Host, image: str, repeat: int) -> list[Restart]:
@@ -104,7 +97,7 @@ def measure_machine(host: Host, image: str, repeat: int) -> list[Restart]:
             host.serve(image)
             for number in range(repeat):
                 found += measure(host, way, proxy, release)
-                lost = {one.origin: (one.lost, one.longest) for one in found[-3:]}
+                lost = {one.origin: (one.faults, one.longest) for one in found[-3:]}
                 say(f"{release}, {way}, proxy {proxy}, {number + 1}: {lost}")
     return found
 

@@ -27,7 +27,10 @@ ORIGINS = ("network", "own address", "loopback")
 
 @dataclass(frozen=True)
 class Restart:
-    """One restart as clients at one place saw it; `longest` and `seconds` (of the command) in seconds."""
+    """One restart as clients at one place saw it; `longest` and `seconds` (of the command) in seconds.
+
+    `faults` counts what was lost by what became of it.
+    """
 
     release: str
     way: Way
@@ -37,6 +40,7 @@ class Restart:
     lost: int
     longest: float
     seconds: float
+    faults: t.Mapping[str, int]
 
 
 def results(found: t.Sequence[Restart], about: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
@@ -47,8 +51,9 @@ def table(found: t.Sequence[Restart], about: t.Mapping[str, t.Any]) -> str:
     """Return all of it for people, in Markdown; what misses its figure is bold."""
     machine, run = about["machine"], about["run"]
     head = (
-        f"{run['date']}, {machine['processor']}, {machine['cores']} cores, {run['rounds']} restarts of each kind; lost "
-        "requests of all of them, the longest wait of one request in seconds (median, and the most)."
+        f"{run['date']}, {machine['processor']}, {machine['cores']} cores, {run['rounds']} restarts of each kind, load "
+        f"average {run['load_average']:g} at the end; lost requests of all of them, the longest wait of one request in "
+        "seconds (median, and the most), seconds of the command."
     )
     heads = ["restart", "engine", "userland-proxy", *(f"{origin}: lost, longest" for origin in ORIGINS), "s"]
     rows = []

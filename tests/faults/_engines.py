@@ -219,10 +219,12 @@ class Host:
         return docker("container", "inspect", "--format", form, self.container)
 
     def serve(self, image: str, *words: str, name: str = "web") -> None:
-        """Start what answers."""
+        """Start what answers, and wait until it does: what is refused before that is nobody's loss."""
         options = ["--detach", "--name", name, "--restart", "unless-stopped", "--publish", f"{PORT}:8000"]
         options += ["--stop-signal", "SIGKILL", *words]  # it holds nothing that would have to be ended well
         self.docker("run", *options, image, PYTHON, "-S", "-c", SERVER)
+        ask = f"import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:{PORT}/').status)"
+        wait_for(lambda: self.run("/usr/bin/python3", "-c", ask, check=False) == "200")
 
     @contextlib.contextmanager
     def asked(self, path: str = "/") -> t.Iterator[dict[str, Client]]:
