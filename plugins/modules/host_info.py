@@ -48,7 +48,7 @@ options:
     elements: str
     default: []
   paths:
-    description: Files and folders of which it is told whether they are there.
+    description: Files and folders of which it is told whether they are there, and of files what they hold.
     type: list
     elements: path
     default: []
@@ -131,9 +131,8 @@ units:
   elements: str
   returned: success
 paths:
-  description: Those of O(paths) that are there.
-  type: list
-  elements: str
+  description: Those of O(paths) that are there, with the SHA-256 of files; empty for what is no file.
+  type: dict
   returned: success
 owned:
   description:
@@ -207,6 +206,7 @@ login:
 
 import glob
 import grp
+import hashlib
 import json
 import os
 import pwd
@@ -264,6 +264,14 @@ def read(path: Path) -> str | None:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of what a file holds, nothing where there is no file or it may not be read."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    except OSError:
+        return ""
 
 
 def look_packages(ask: Ask, names: t.Sequence[str]) -> dict[str, dict[str, t.Any]]:
@@ -409,7 +417,7 @@ def main() -> None:
         own=own,
         sysctls=sysctls,
         drifted=drifted(params["sysctls"], sysctls),
-        paths=[path for path in params["paths"] if os.path.exists(path)],
+        paths={path: digest(Path(path)) for path in params["paths"] if os.path.exists(path)},
         owned=owned,
         loose=loose,
         units=look_units(ask, params["units"]),

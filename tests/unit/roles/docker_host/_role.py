@@ -66,7 +66,7 @@ def host_info(**found: t.Any) -> dict[str, t.Any]:
         "own": [],
         "sysctls": {"net.ipv4.tcp_syncookies": "1"},
         "drifted": [],
-        "paths": [],
+        "paths": {},
         "owned": [],
         "loose": [],
         "units": ["chrony.service"],

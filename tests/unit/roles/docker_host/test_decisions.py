@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import pathlib
 import typing as t
 
 import pytest
@@ -156,6 +158,30 @@ def test_dockers_repository_is_told_to_apt_only_where_the_engine_is_from_there()
         (docker, nvidia) = decide("__docker_host_repositories", **host("13", engine, packages, dockerd=True), **asked)
         assert (docker["uri"], docker["suite"], docker["component"]) == (uri, "bookworm", "stable")
         assert nvidia["uri"] == ""
+
+
+def test_apt_is_told_again_only_when_it_was_told_something_else(tmp_path: pathlib.Path) -> None:
+    key = tmp_path / "docker.asc"
+    key.write_text("a key\n", encoding="utf-8")
+    asked = {
+        "ansible_managed": "managed",
+        "ansible_check_mode": False,
+        "docker_host_source": "docker",
+        "docker_host_repository_uri": "https://mirror.example.org/debian",
+        "docker_host_repository_key": str(key),
+        "docker_host_versions": {"docker-ce": "5:28.*"},
+    }
+    found = host("13", info("28.0.0", ["compose", "buildx"]), ["docker-ce"], dockerd=True)
+    wanted = decide("__docker_host_apt_wanted", **found, **asked)
+    assert wanted["/etc/apt/keyrings/docker-host.asc"] == "a key\n"
+    assert "URIs: https://mirror.example.org/debian\n" in wanted["/etc/apt/sources.list.d/docker-host.sources"]
+    assert "Pin: version 5:28.*\n" in wanted["/etc/apt/preferences.d/docker-host-versions.pref"]
+    assert decide("__docker_host_apt_differs", **found, **asked) is True
+    found["__docker_host_host"]["paths"] = {
+        path: hashlib.sha256(content.encode()).hexdigest() for path, content in wanted.items()
+    }
+    assert decide("__docker_host_apt_differs", **found, **asked) is False
+    assert decide("__docker_host_apt_differs", **found) is False  # nothing is asked for
 
 
 def test_what_hardening_needs_is_installed_with_the_engine() -> None:
