@@ -111,9 +111,8 @@ def main() -> None:
     wrong = failed(probes)
     if wrong:
         told = "; ".join(f"{name}: {probes[name].detail}" for name in wrong)
-        module.fail_json(
-            msg=f"containers of this host do not work: {told}", reason="probe_failed", probes=as_result(probes)
-        )
+        told = f"containers of this host do not work as they should: {told}"
+        module.fail_json(msg=told, reason="probe_failed", probes=as_result(probes))
     module.exit_json(changed=False, probes=as_result(probes))
 
 

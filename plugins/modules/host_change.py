@@ -89,6 +89,8 @@ options:
         description:
           - A command that must end with exit code 0 before anything is replaced. C(%s) in its words is a file with the
             content, which has the name that the file will have, in another folder.
+          - What can only be checked in its place, as a part of a whole, is for the first command of O(activate)
+            (C([sshd, -t]), say). When it fails, all is taken back before anything has read the files.
         type: list
         elements: str
         default: []
@@ -142,8 +144,8 @@ options:
   confirm:
     description:
       - For what may cut the operator off. The change is taken back by itself unless a task with O(state=confirmed)
-        comes within so many seconds, over a connection other than the one that the change was made over. C(meta:
-        reset_connection) between the two sees to that.
+        comes within so many seconds, over a connection other than the one that the change was made over. The task
+        C(reset_connection) of M(ansible.builtin.meta) between the two sees to that.
       - V(0) if the change need not be confirmed.
     type: int
     default: 0
@@ -273,10 +275,11 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
         "type": "list",
         "elements": "dict",
         "default": [],
+        # For the system's log. There, contents of several lines are not known again when they alone are marked.
+        "no_log": True,
         "options": {
             "path": {"type": "path", "required": True},
-            # Not for the system's log, whatever it is; what the result may show is for each file to say.
-            "content": {"type": "str", "no_log": True},
+            "content": {"type": "str"},
             "mode": {"type": "raw"},
             "owner": {"type": "str"},
             "group": {"type": "str"},
@@ -383,8 +386,8 @@ def report(outcome: Outcome) -> dict[str, t.Any]:
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    hidden = {one["content"] for one in params["files"] if not one["diff"]}
-    module.no_log_values.difference_update({one["content"] for one in params["files"]} - hidden)
+    # Of the files, the result hides those contents alone that are not to be shown.
+    module.no_log_values.intersection_update({one["content"] for one in params["files"] if not one["diff"]})
     try:
         outcome = carry_out(params, module.check_mode)
     except HostError as exc:

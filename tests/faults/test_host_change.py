@@ -241,7 +241,7 @@ def test_two_changes_at_once_are_refused(untouched: LabHost) -> None:
 
 def test_contents_that_are_not_to_be_shown_are_nowhere(untouched: LabHost) -> None:
     secret = f"password {os.urandom(12).hex()}"
-    hidden = {"path": FILE, "content": secret, "validate": ["grep", "nothing", "%s"], "diff": False}
+    hidden = {"path": FILE, "content": f"first line\n{secret}\n", "validate": ["grep", "nothing", "%s"], "diff": False}
     results = [
         untouched.module("host_change", name="demo", files=[{**hidden, "validate": validate}], probe=False)
         for validate in (["cat", "%s", "/nowhere"], [])
