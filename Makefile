@@ -7,10 +7,10 @@ PLAYBOOK = .venv/bin/ansible-playbook
 RUN = .venv/bin/python tests/run.py
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down pin-model test test-all check lint unit browser faults stacks slow sanity molecule bench bench-models bench-images bench-release bench-depot lock clean
+.PHONY: help demo demo-down pin-model test test-all check lint unit browser faults stacks slow sanity molecule bench bench-models bench-images bench-release bench-depot bench-docker-host lock clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/run.stamp ## Set up what is missing and deploy EmoRobCare on this machine (PORT=8080)
 	$(PLAYBOOK) site.yml -i inventories/$(ENVIRONMENT) -e fleet_port=$(PORT)
@@ -53,6 +53,9 @@ bench-release: .venv/test.stamp ## Measure releases beside others; write bench/r
 
 bench-depot: .venv/test.stamp ## Measure depots beside others; write bench/depot.json, docs/measurements.md
 	.venv/bin/python tests/bench/depot.py
+
+bench-docker-host: .venv/test.stamp ## Measure restarts of the engine; write bench/docker-host.json, docs/measurements.md
+	.venv/bin/python tests/bench/docker_host.py
 
 lock: .venv/test.stamp ## Bring the lock files to the newest versions that pyproject.toml allows
 	.ci/lock

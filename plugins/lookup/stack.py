@@ -50,7 +50,27 @@ options:
         under a digest of somebody else's.
     type: bool
     default: false
+  hardening:
+    description:
+      - What becomes of a stack whose services violate the rules about containers (C(hardening) in C(stack.yml)).
+      - With V(refuse), one that violates a rule of level V(fail) is an error that tells them all, and rules of level
+        V(warn) are a warning.
+      - With V(report), they are in RV(_raw[].hardening) alone. That is for what must go on after an exception has
+        ended, such as taking a stack off a host.
+    type: str
+    choices:
+      - refuse
+      - report
+    default: refuse
+  parameters:
+    description:
+      - Values that a host sets for parameters of the stack. The rules about containers look at them, where a Compose
+        file has a variable; nothing else of the result depends on them.
+      - Those that are left out count by their defaults.
+    type: dict
+    default: {}
 notes:
+  - Exceptions end by this machine's clock. Nothing else of the result depends on the day.
   - C(stack.yml) is described in the collection's C(docs/stack-file.md), its schema is
     C(plugins/plugin_utils/stack.schema.json).
 """
@@ -174,6 +194,39 @@ _raw:
         - Services of the environment with C(lifecycle), C(url) and C(gate).
         - Every default is filled in; times are in seconds.
       type: dict
+    hardening:
+      description:
+        - What services violate of the rules about containers, by their numbers in the CIS Docker Benchmark.
+      type: list
+      elements: dict
+      contains:
+        service:
+          description: The service.
+          type: str
+        rule:
+          description: The rule, as C(hardening) of C(stack.yml) calls it.
+          type: str
+          sample: read-only-root
+        control:
+          description: Number of the control.
+          type: str
+          sample: "5.13"
+        level:
+          description: How grave it is, V(fail), V(warn) or V(ignore).
+          type: str
+        evidence:
+          description: What shows it.
+          type: list
+          elements: str
+        way_out:
+          description: What to write.
+          type: str
+        reason:
+          description: Why it is ignored, or empty.
+          type: str
+        until:
+          description: The last day on which it is or was ignored, or empty.
+          type: str
     rollout:
       description:
         - C(success_threshold) and C(gate_timeout), and what the stack says of C(strategy), C(soak), C(drain) and
@@ -200,9 +253,11 @@ import typing as t
 
 from ansible.errors import AnsibleTemplatePluginError
 from ansible.plugins.lookup import LookupBase
+from ansible.utils.display import Display
 
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack import load_stack
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_error import StackFileError
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_hardening import Judging, warning
 
 RECIPES = pathlib.Path(__file__).resolve().parents[2] / "roles" / "image_build" / "files" / "bases"
 
@@ -214,19 +269,25 @@ class LookupModule(LookupBase):
         self, terms: list[t.Any], variables: dict[str, t.Any] | None = None, **kwargs: t.Any
     ) -> list[dict[str, t.Any]]:
         self.set_options(var_options=variables, direct=kwargs)
-        environment = self.get_option("environment")
-        base_source = self.get_option("base_source")
-        carried = bool(self.get_option("carried"))
-        return [self._load(term, environment, base_source, carried) for term in terms]
+        return [self._load(term) for term in terms]
 
-    def _load(self, term: t.Any, environment: str | None, base_source: t.Any, carried: bool) -> dict[str, t.Any]:
+    def _load(self, term: t.Any) -> dict[str, t.Any]:
         if not isinstance(term, str) or not term:
             raise AnsibleTemplatePluginError(f"emorobcare.fleet.stack needs the path of a stack's folder, got {term!r}")
         loader: t.Any = self._loader
         folder = pathlib.Path(str(loader.path_dwim(term)))
+        environment = self.get_option("environment")
+        judging = Judging(self.get_option("hardening") == "refuse", parameters=self.get_option("parameters"))
         try:
             # Plain strings: Ansible's own carry marks of where they come from, and would not be equal everywhere.
-            return load_stack(folder, str(environment) if environment else None, base_source, RECIPES, carried)
+            stack = load_stack(
+                folder,
+                str(environment) if environment else None,
+                self.get_option("base_source"),
+                RECIPES,
+                bool(self.get_option("carried")),
+                judging,
+            )
         except StackFileError as exc:
             raise AnsibleTemplatePluginError(str(exc)) from exc
         except OSError as exc:
@@ -235,3 +296,7 @@ class LookupModule(LookupBase):
             raise AnsibleTemplatePluginError(
                 f"emorobcare.fleet.stack needs the Python package {exc.name!r}; install it for {sys.executable}"
             ) from exc
+        said = warning(stack["name"], stack["hardening"])
+        if said and judging.refuse:
+            Display().warning(said)
+        return stack

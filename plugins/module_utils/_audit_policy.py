@@ -93,17 +93,17 @@ class Verdict:
         return "failed" in self.states.values()
 
 
-def read_policy(rules: t.Mapping[str, t.Any]) -> dict[str, Setting]:
-    """Read a policy's rules: level, reason, until (YYYY-MM-DD) and paths by the rule's name.
+def read_policy(rules: t.Mapping[str, t.Any], names: t.Collection[str] = RULE_NAMES) -> dict[str, Setting]:
+    """Read a policy's rules: level, reason, until (YYYY-MM-DD) and paths by the rule's name, one of `names`.
 
     :raises PolicyError: a rule is unknown, or is ignored without a reason and a date.
     """
-    return {name: _setting(name, data) for name, data in rules.items()}
+    return {name: _setting(name, data, names) for name, data in rules.items()}
 
 
-def _setting(name: str, data: t.Any) -> Setting:
-    if name not in RULE_NAMES:
-        raise PolicyError(f"rules: unknown rule {name!r}. Allowed: {', '.join(RULE_NAMES)}")
+def _setting(name: str, data: t.Any, names: t.Collection[str]) -> Setting:
+    if name not in names:
+        raise PolicyError(f"rules: unknown rule {name!r}. Allowed: {', '.join(names)}")
     level = data.get("level") if isinstance(data, t.Mapping) else None
     if level not in ("fail", "warn", "ignore"):
         raise PolicyError(f"rules.{name}.level is {level!r}; allowed: fail, warn, ignore")
@@ -154,7 +154,7 @@ def _judge(rule: Rule, looked: Looked, setting: Setting | None, today: datetime.
         return Verdict({name: "passed"}, (), (), {})
     passed_over: tuple[str, ...] = ()
     if setting is not None and level == "ignore":
-        passed_over = tuple(text for text in looked.evidence if not setting.paths or _matches(text, setting.paths))
+        passed_over = tuple(text for text in looked.evidence if not setting.paths or matches(text, setting.paths))
         level = rule.default
     counted = tuple(text for text in looked.evidence if text not in passed_over)
     ignored: tuple[Ignored, ...] = ()
@@ -170,7 +170,7 @@ def _finding(rule: Rule, level: Level, evidence: tuple[str, ...], note: str) -> 
     return Finding(rule.name, level, evidence[:_SHOWN], len(evidence), rule.message + note, rule.way_out)
 
 
-def _matches(evidence: str, globs: t.Iterable[str]) -> bool:
+def matches(evidence: str, globs: t.Iterable[str]) -> bool:
     """Tell whether the path that evidence begins with matches: `/srv/*.py (0666)`, `/etc/key:3: private key`."""
     path = re.split(r" \(|: |:\d+: ", evidence, maxsplit=1)[0]
     return any(fnmatch.fnmatchcase(path, glob) for glob in globs)

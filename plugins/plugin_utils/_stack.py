@@ -35,6 +35,7 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_error impo
     shown,
     unknown,
 )
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_hardening import Judging, hardening_problems
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_images import PreparedImage, prepare_images
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._stack_ingress import (
     ingress_document,
@@ -63,10 +64,12 @@ def load_stack(
     base_source: BaseSource,
     recipes: pathlib.Path,
     carried: bool = False,
+    judging: Judging | None = None,
 ) -> dict[str, t.Any]:
     """Read a stack and return it as plain JSON types; the lookup's documentation says what is in it.
 
     C(folder) is absolute; C(recipes) is the folder of the bases' recipes; C(carried): a depot brings the images.
+    C(judging): how services are held against the rules about containers; by default what violates them is refused.
 
     Raises:
         StackFileError: with everything that is wrong.
@@ -80,7 +83,8 @@ def load_stack(
     stack = make_stack({**stack_file.data, "models": _read_models(folder, stack_file)}, environment)
     services = merged(documents, "services")
     problems = [*relation_problems(stack_file), *audit_problems(stack_file)]
-    problems += compose_problems(stack_file, stack, documents, others)
+    violated, refusals = hardening_problems(stack, stack_file, documents, judging or Judging())
+    problems += [*refusals, *compose_problems(stack_file, stack, documents, others)]
     own_files, file_problems = release_files(folder, stack_file, documents)
     images, image_problems = prepare_images(folder, stack_file, stack, services, base_source, recipes)
     problems += [*file_problems, *image_problems, *ingress_problems(stack_file, stack, services)]
@@ -103,6 +107,7 @@ def load_stack(
         **_image_result(images, doors),
         "pulled": {image.carried if carried else image.source: image.source for image in pulled},
         "services": document["services"],
+        "hardening": [one.as_result() for one in violated],
         "release": {
             "id": digest(canonical(document)),
             "document": document,

@@ -23,18 +23,22 @@ def audit_problems(stack_file: Document) -> t.Iterator[Problem]:
         yield from _rule_problems(stack_file, ("images", service, *at), image.get("audit", {}))
 
 
+def level_problems(stack_file: Document, at: KeyPath, rule: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
+    """Return what is wrong with a rule's level and what belongs to it; C(at) is the rule's place."""
+    missing = [key for key in ("reason", "until") if rule["level"] == "ignore" and key not in rule]
+    if missing:
+        message = f"a rule that is ignored needs a reason and a last day; missing: {', '.join(missing)}"
+        yield stack_file.problem(at, message)
+    if "until" in rule and not _is_date(rule["until"]):
+        message = f"{show(rule['until'])} is no date of the calendar; allowed: a date such as 2027-06-30"
+        yield stack_file.problem((*at, "until"), message)
+
+
 def _rule_problems(stack_file: Document, at: KeyPath, audit: t.Mapping[str, t.Any]) -> t.Iterator[Problem]:
     for name, rule in audit.get("rules", {}).items():
-        ignored = rule["level"] == "ignore"
-        missing = [key for key in ("reason", "until") if ignored and key not in rule]
-        if missing:
-            message = f"a rule that is ignored needs a reason and a last day; missing: {', '.join(missing)}"
-            yield stack_file.problem((*at, name), message)
-        if "paths" in rule and not ignored:
+        yield from level_problems(stack_file, (*at, name), rule)
+        if "paths" in rule and rule["level"] != "ignore":
             yield stack_file.problem((*at, name, "paths"), "only a rule of level ignore can be narrowed by paths")
-        if "until" in rule and not _is_date(rule["until"]):
-            message = f"{show(rule['until'])} is no date of the calendar; allowed: a date such as 2027-06-30"
-            yield stack_file.problem((*at, name, "until"), message)
 
 
 def _is_date(text: str) -> bool:

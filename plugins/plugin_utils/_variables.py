@@ -41,6 +41,31 @@ def variables(text: str) -> list[Variable]:
     return list(_scan(text))
 
 
+def filled(text: str, values: t.Mapping[str, str]) -> str:
+    """Return the text as Compose would fill it in; a variable that has no value and no default stays as it is.
+
+    Raises:
+        VariableError: a dollar sign begins nothing that Compose knows.
+    """
+    result, begin = "", 0
+    at = text.find("$")
+    while at >= 0:
+        after = text[at + 1 : at + 2]
+        name = _NAME.match(text, at + 1)
+        if after == "$":
+            end, value = at + 2, "$"
+        elif after == "{":
+            end = _closing(text, at + 2) + 1
+            value = _value(text[at + 2 : end - 1], values)
+        elif name is not None:
+            end, value = name.end(), values.get(name[0], f"${{{name[0]}}}")
+        else:
+            raise VariableError(f"{text!r} has a dollar sign that begins no variable; write $$ for a dollar sign")
+        result += text[begin:at] + value
+        begin, at = end, text.find("$", end)
+    return result + text[begin:]
+
+
 def escape(text: str) -> str:
     """Return the text so that Compose reads it as it is."""
     return text.replace("$", "$$")
@@ -62,6 +87,22 @@ def _scan(text: str) -> t.Iterator[Variable]:
             yield Variable(name[0], optional=False)
             end = name.end()
         at = text.find("$", end)
+
+
+def _value(inside: str, values: t.Mapping[str, str]) -> str:
+    """Return what stands for C(${inside})."""
+    name = _NAME.match(inside)
+    operator = _OPERATOR.match(inside, name.end()) if name else None
+    value = values.get(name[0]) if name else None
+    if operator is None:
+        return f"${{{inside}}}" if value is None else value
+    given = value is not None and (value != "" or not operator[0].startswith(":"))
+    rest = inside[operator.end() :]
+    if operator[0].endswith("+"):
+        return filled(rest, values) if given else ""
+    if given and value is not None:
+        return value
+    return filled(rest, values) if operator[0].endswith("-") else f"${{{inside}}}"
 
 
 def _closing(text: str, start: int) -> int:

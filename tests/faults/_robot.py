@@ -77,7 +77,7 @@ class Robot:
                 capture_output=True,
             )
         unpack = f"mkdir {_CODE} && tar --extract --file=- --directory={_CODE}"
-        self.run("sh", "-c", unpack, content=_code())
+        self.run("sh", "-c", unpack, content=collection_code())
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -205,7 +205,7 @@ def serving(address: str) -> str | None:
         connection.close()
 
 
-def _code() -> bytes:
+def collection_code() -> bytes:
     """What modules need to run without a controller: this collection's code and Ansible's for hosts, as a tar."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:

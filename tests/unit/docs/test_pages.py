@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_control import Control
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_judge import CONTROLS
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import Reason
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -88,3 +90,17 @@ def test_each_fault_of_a_depot_is_held_by_a_test_that_there_is_and_has_a_reason_
             assert re.findall(r"`(test_\w+)`", test), test
             assert set(_WORD.findall(reason)) <= REASONS, reason
             assert _WORD.findall(reason) or reason == "none", reason
+
+
+def _control_row(control: Control) -> list[str]:
+    """What the page says of a control."""
+    does = "enforced" if control.kind == "enforced" else f"{control.kind}: {control.why}"
+    files = ", ".join(f"`harden_{subject}.yml`" for subject in control.subjects)
+    others = "stacks' checks" if control.section in (4, 5) else "the audit alone"
+    by = files or (others if control.kind == "enforced" else "nobody")
+    return [control.number, control.number_18 or control.number, f"`{control.slug}`", control.title, does, by]
+
+
+def test_the_page_of_controls_says_what_the_audit_holds() -> None:
+    told = rows(ROOT / "docs" / "docker-host-controls.md", "control")
+    assert told == [_control_row(control) for control in CONTROLS]

@@ -17,6 +17,7 @@ import yaml
 from ansible import constants
 from ansible.errors import AnsibleError, AnsibleTemplatePluginError
 from ansible.parsing.dataloader import DataLoader
+from ansible.utils.display import Display
 
 from ansible_collections.emorobcare.fleet.plugins.lookup import stack as plugin
 
@@ -95,6 +96,25 @@ def test_what_cannot_be_resolved_is_a_clear_error(
 ) -> None:
     with pytest.raises(AnsibleError, match=message):
         lookup(term, **options)
+
+
+def test_what_is_dangerous_is_refused_unless_it_is_only_reported(lookup: Lookup, folder: pathlib.Path) -> None:
+    (folder / "compose.yml").write_text("services: {db: {image: postgres, pid: host}}\n")
+    with pytest.raises(AnsibleTemplatePluginError, match=r"services\.db\.pid: service 'db': pid: host \(CIS 5\.16"):
+        lookup(str(folder))
+    (stack,) = lookup(str(folder), hardening="report")
+    assert [one["rule"] for one in stack["hardening"] if one["level"] == "fail"] == ["host-pid"]
+
+
+def test_the_rest_is_one_warning(lookup: Lookup, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(Display, "warning", lambda _display, text: said.append(text))
+    lookup(str(folder), hardening="report")
+    assert said == []
+    lookup(str(folder))
+    (warning,) = said
+    assert warning.startswith("stack demo: services could be held tighter")
+    assert "\ndb: capabilities (5.4), " in warning
 
 
 def test_a_missing_package_is_named(lookup: Lookup, folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,10 +182,14 @@ def test_what_is_no_package_tells_no_time(header: bytes) -> None:
 
 def installed_by_roles(suite: str) -> set[str]:
     """What the two roles install on hosts, by their own variables."""
-    docker: dict[str, t.Any] = yaml.safe_load((ROLES / "docker_host/vars/main.yml").read_text(encoding="utf-8"))
+    docker: dict[str, t.Any] = yaml.safe_load((ROLES / "docker_host/vars/main/install.yml").read_text(encoding="utf-8"))
     deploy: dict[str, t.Any] = yaml.safe_load((ROLES / "compose_deploy/vars/main.yml").read_text(encoding="utf-8"))
-    release = docker["__docker_host_releases"][{"bookworm": "12", "trixie": "13"}[suite]]
+    release = docker["__docker_host_releases"][{"bookworm": "Debian 12", "trixie": "Debian 13"}[suite]]
     lists = [release["engine"], release["compose"], release["buildx"], deploy["__compose_deploy_packages"]]
+    harden: dict[str, t.Any] = yaml.safe_load((ROLES / "docker_host/vars/main/harden.yml").read_text(encoding="utf-8"))
+    # What is on by default where packages come from a depot; unattended upgrades are not.
+    tools = harden["__docker_host_subject_packages"]
+    lists.append([tools[subject] for subject in ("audit_rules", "firewall", "kernel", "time")])
     return {name for names in lists for name in names} | {"python3-apt"}
 
 

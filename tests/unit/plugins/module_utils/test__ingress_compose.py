@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_containers import look_at_compose
 from ansible_collections.emorobcare.fleet.plugins.module_utils._ingress_compose import (
     check_argv,
     connect_argv,
@@ -38,6 +39,13 @@ def test_it_is_a_project_of_its_own_without_rights() -> None:
     }
     assert {key: SERVICE[key] for key in wanted} == wanted
     assert SERVICE["labels"]["org.emorobcare.fleet.stack"] == "demo"
+
+
+def test_it_violates_no_rule_about_containers_but_by_the_ports_that_people_ask_for_and_by_coming_back() -> None:
+    looked = look_at_compose(COMPOSE)["ingress"]
+    violated = {slug: one.evidence for slug, one in looked.items() if one.evidence}
+    assert set(violated) == {"privileged-ports", "port-address", "restart-limit"}
+    assert violated["privileged-ports"] == ("port 443:8443/tcp",)
 
 
 def test_ports_of_the_host_lead_to_ports_that_need_no_rights() -> None:

@@ -88,7 +88,7 @@ FAULTS = [
     pytest.param(
         stack("backup: {}"),
         "stack.yml:3: backup: unknown key 'backup'. Allowed:"
-        " audit, busy, images, ingress, models, name, parameters, rollout, secrets, services",
+        " audit, busy, hardening, images, ingress, models, name, parameters, rollout, secrets, services",
         id="unknown key at the top",
     ),
     pytest.param(

@@ -6,7 +6,12 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.emorobcare.fleet.plugins.plugin_utils._variables import VariableError, escape, variables
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._variables import (
+    VariableError,
+    escape,
+    filled,
+    variables,
+)
 
 FOUND = [
     pytest.param("plain", [], id="none"),
@@ -48,3 +53,29 @@ def test_a_dollar_sign_that_begins_nothing_is_refused(text: str, message: str) -
 
 def test_escaped_text_has_no_variables() -> None:
     assert variables(escape("${A} $B $$ $")) == []
+
+
+FILLED = [
+    ("plain", "plain"),
+    ("$$HOME $${HOME}", "$HOME ${HOME}"),
+    ("$A/${A}/$E", "a/a/"),
+    ("$NO/${NO}", "${NO}/${NO}"),
+    ("${NO:-x}${NO-y}", "xy"),
+    ("${E:-x}${E-y}", "x"),
+    ("${A:-x}${A-y}", "aa"),
+    ("${A:?said}${NO?said}", "a${NO?said}"),
+    ("${A:+x}${E:+y}${E+z}${NO+n}", "xz"),
+    ("${NO:-${A}}${NO:-${NO:-$$}}", "a$"),
+    ("${BIND:-127.0.0.1}:${PORT:-80}:80", "127.0.0.1:80:80"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), FILLED)
+def test_variables_are_filled_in_as_compose_would(text: str, expected: str) -> None:
+    assert filled(text, {"A": "a", "E": ""}) == expected
+
+
+@pytest.mark.parametrize("text", ["costs 5$", "${A", "${NO:-${A}"])
+def test_text_that_cannot_be_filled_in_is_refused(text: str) -> None:
+    with pytest.raises(VariableError):
+        filled(text, {})

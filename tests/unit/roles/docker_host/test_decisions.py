@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pathlib
 import typing as t
@@ -15,24 +16,7 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
 
-ROLE = pathlib.Path(__file__).parents[4] / "roles" / "docker_host"
-
-
-def trusted(value: t.Any) -> t.Any:
-    """Ansible's own loader marks what may be a template; a plain YAML loader does not."""
-    if isinstance(value, dict):
-        return {key: trusted(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [trusted(item) for item in value]
-    return trust_as_template(value) if isinstance(value, str) else value
-
-
-def decide(name: str, **found: t.Any) -> t.Any:
-    """The value of one of the role's variables on a host where these things were found."""
-    variables: dict[str, t.Any] = {}
-    for part in ("defaults", "vars"):
-        variables |= trusted(yaml.safe_load((ROLE / part / "main.yml").read_text(encoding="utf-8")))
-    return Templar(loader=DataLoader(), variables=variables | found).template(variables[name])
+from ansible_collections.emorobcare.fleet.tests.unit.roles.docker_host._role import ROLE, decide, host_info
 
 
 def info(version: str = "", plugins: t.Sequence[str] = (), **more: t.Any) -> dict[str, t.Any]:
@@ -42,13 +26,24 @@ def info(version: str = "", plugins: t.Sequence[str] = (), **more: t.Any) -> dic
 
 
 def host(major: str, look: dict[str, t.Any], packages: t.Sequence[str] = (), dockerd: bool = False) -> dict[str, t.Any]:
+    system, _blank, release = major.rpartition(" ")
+    facts = {
+        "distribution": system or "Debian",
+        "distribution_major_version": release.partition(".")[0],
+        "distribution_version": release,
+        "distribution_release": "bookworm",
+    }
+    found = {package: {"version": "1", "held": False} for package in (*packages, *TOOLS)}
     return {
-        "ansible_facts": {"distribution_major_version": major, "distribution_release": "bookworm"},
+        "ansible_facts": facts,
         "__docker_host_look": look,
-        "__docker_host_packages": {"stdout_lines": [f"installed {package}" for package in packages]},
+        "__docker_host_host": host_info(packages=found),
         "__docker_host_dockerd": {"rc": 0 if dockerd else 1},
     }
 
+
+# What hardening needs is there, unless a test is about that.
+TOOLS = ("auditd", "chrony", "nftables", "procps", "unattended-upgrades")
 
 NOTHING = {"stdout": "", "stderr": "", "msg": "No such file or directory: b'docker'"}
 BARE_CLIENT = info()
@@ -104,7 +99,7 @@ DEBIAN_13 = ["docker.io", "docker-cli", "iptables", "docker-compose=2.*", "docke
         ),
         pytest.param(
             host("12", WITHOUT_BUILDX, ["docker-ce"], dockerd=True),
-            "docker-ce",
+            "docker",
             ["docker-buildx-plugin", "python3-apt"],
             "",
             id="Docker's own engine gets Docker's own plugin",
@@ -124,6 +119,108 @@ def test_only_what_is_missing_is_installed_and_from_where_it_fits(
     assert decide("__docker_host_origin", **found) == origin
     assert decide("__docker_host_wanted", **found) == wanted
     assert decide("__docker_host_plugins_release", **found) == release
+
+
+DOCKER_CE = [
+    "docker-ce",
+    "docker-ce-cli",
+    "containerd.io",
+    "iptables",
+    "docker-compose-plugin",
+    "docker-buildx-plugin",
+    "python3-apt",
+]
+UBUNTU = ["docker.io", "iptables", "docker-compose-v2", "docker-buildx", "python3-apt"]
+
+
+@pytest.mark.parametrize(
+    ("system", "source", "wanted"),
+    [
+        pytest.param("Ubuntu 22.04", "debian", UBUNTU, id="Ubuntu 22.04 from its own archive"),
+        pytest.param("Ubuntu 24.04", "debian", UBUNTU, id="Ubuntu 24.04 from its own archive"),
+        pytest.param("Debian 12", "docker", DOCKER_CE, id="Debian 12 from Docker's repository"),
+        pytest.param("Debian 13", "docker", DOCKER_CE, id="Debian 13 from Docker's repository"),
+        pytest.param("Ubuntu 24.04", "docker", DOCKER_CE, id="Ubuntu from Docker's repository"),
+    ],
+)
+def test_each_source_has_its_packages_and_only_the_archive_of_debian_12_needs_another_release(
+    system: str, source: str, wanted: list[str]
+) -> None:
+    found = {**host(system, NOTHING), "docker_host_source": source}
+    assert decide("__docker_host_wanted", **found) == wanted
+    assert decide("__docker_host_plugins_release", **found) == ""
+
+
+def test_dockers_repository_is_told_to_apt_only_where_the_engine_is_from_there() -> None:
+    asked = {"docker_host_source": "docker", "docker_host_repository_uri": "https://mirror.example.org/debian"}
+    engine = info("26.1.5", ["compose", "buildx"])
+    for packages, uri in [(["docker-ce"], asked["docker_host_repository_uri"]), (["docker.io"], "")]:
+        (docker, nvidia) = decide("__docker_host_repositories", **host("13", engine, packages, dockerd=True), **asked)
+        assert (docker["uri"], docker["suite"], docker["component"]) == (uri, "bookworm", "stable")
+        assert nvidia["uri"] == ""
+
+
+def test_apt_is_told_again_only_when_it_was_told_something_else(tmp_path: pathlib.Path) -> None:
+    key = tmp_path / "docker.asc"
+    key.write_text("a key\n", encoding="utf-8")
+    asked = {
+        "ansible_managed": "managed",
+        "ansible_check_mode": False,
+        "docker_host_source": "docker",
+        "docker_host_repository_uri": "https://mirror.example.org/debian",
+        "docker_host_repository_key": str(key),
+        "docker_host_versions": {"docker-ce": "5:28.*"},
+    }
+    found = host("13", info("28.0.0", ["compose", "buildx"]), ["docker-ce"], dockerd=True)
+    wanted = decide("__docker_host_apt_wanted", **found, **asked)
+    assert wanted["/etc/apt/keyrings/docker-host.asc"] == "a key\n"
+    assert "URIs: https://mirror.example.org/debian\n" in wanted["/etc/apt/sources.list.d/docker-host.sources"]
+    assert "Pin: version 5:28.*\n" in wanted["/etc/apt/preferences.d/docker-host-versions.pref"]
+    assert decide("__docker_host_apt_differs", **found, **asked) is True
+    found["__docker_host_host"]["paths"] = {
+        path: hashlib.sha256(content.encode()).hexdigest() for path, content in wanted.items()
+    }
+    assert decide("__docker_host_apt_differs", **found, **asked) is False
+    assert decide("__docker_host_apt_differs", **found) is False  # nothing is asked for
+
+
+def test_what_hardening_needs_is_installed_with_the_engine() -> None:
+    found = host("13", NOTHING)
+    found["__docker_host_host"]["packages"] = {}
+    assert decide("__docker_host_missing_tools", **found) == [
+        "auditd",
+        "nftables",
+        "procps",
+        "systemd-timesyncd",
+        "unattended-upgrades",
+    ]
+    assert "nftables" in decide("__docker_host_wanted", **found)
+    assert decide("__docker_host_missing_tools", **found, docker_host_harden="false") == []
+
+
+def test_what_a_depot_lacks_is_not_asked_for_and_its_subjects_are_left_out() -> None:
+    found = {
+        **host("13", NOTHING),
+        "docker_host_packages": "/var/lib/fleet/packages",
+        "__docker_host_candidates": {
+            "stdout": "nftables:\n  Installed: (none)\n  Candidate: 1.1.3-1\n"
+            "auditd:\n  Installed: (none)\n  Candidate: (none)\n"
+        },
+    }
+    found["__docker_host_host"]["packages"] = {"procps": {"version": "1", "held": False}}
+    assert sorted(decide("__docker_host_unavailable", **found)) == ["auditd", "systemd-timesyncd"]
+    assert sorted(decide("__docker_host_untooled", **found)) == ["audit_rules", "time"]
+    assert "nftables" in decide("__docker_host_wanted", **found)
+    assert not {"auditd", "systemd-timesyncd", "unattended-upgrades"} & set(decide("__docker_host_wanted", **found))
+    assert "firewall" in decide("__docker_host_on", **found)
+    assert not {"audit_rules", "time", "updates"} & set(decide("__docker_host_on", **found))
+
+
+@pytest.mark.parametrize(("held", "wrong"), [(False, ["docker-ce"]), (True, [])], ids=["not held yet", "held"])
+def test_a_version_is_held_once_and_only_of_what_is_installed(held: bool, wrong: list[str]) -> None:
+    found = host_info(packages={"docker-ce": {"version": "5:27.5.1-1", "held": held}})
+    asked = {"docker_host_versions": {"docker-ce": "5:27.*", "docker-ce-cli": "5:27.*"}}
+    assert decide("__docker_host_held_wrong", __docker_host_host=found, **asked) == wrong
 
 
 def test_an_engine_of_no_package_is_foreign() -> None:

@@ -1,0 +1,218 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change in any release.
+
+"""What the rules about containers look at, and how it is read from the engine. Pure.
+
+Source of the forms: the engine's API reference (container inspect, system info). Documents are in _cis_compose_facts.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass
+
+Document = t.Mapping[str, t.Any]
+
+_OPTION = re.compile(r"([^:=]*)[:=]?(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What counts for every container of an engine; None where nobody knows, as for a document."""
+
+    apparmor: bool | None = None
+    selinux: bool | None = None
+    seccomp: bool | None = None
+    no_new_privileges: bool | None = None
+    swarm: bool | None = None
+
+
+@dataclass(frozen=True)
+class Mounted:
+    """A mount: a path of the host (or a volume's name, or nothing), where it is in the container, and how."""
+
+    source: str
+    target: str
+    bind: bool = True
+    read_only: bool = False
+    propagation: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.target}{':ro' if self.read_only else ''}"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A port of the host that leads into the container: port is empty where the engine chooses one."""
+
+    address: str
+    port: str
+    target: str
+    protocol: str = "tcp"
+
+    def __str__(self) -> str:
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{':'.join(filter(None, (address, self.port, self.target)))}/{self.protocol}"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of resources. Memory in bytes, 0 for none; cpu is what was said of it; pids 0 for none."""
+
+    memory: int = 0
+    cpu: str = ""
+    pids: int = 0
+
+
+@dataclass(frozen=True)
+class ContainerFacts:
+    """A container as it runs (running), or as a document says that it shall.
+
+    `user` and `health` are None where only the image knows. `apparmor` is the profile that the engine has set,
+    `processes` are the commands that run, None where nobody asked. Ulimits are (name, soft, hard), -1 for no limit.
+    `cap_add` and `cap_drop` are without CAP_; `restart` is as Compose writes it: on-failure:5.
+    """
+
+    name: str
+    running: bool = False
+    engine: Engine = Engine()
+    image: str = ""
+    user: str | None = None
+    job: bool = False
+    command: tuple[str, ...] = ()
+    processes: tuple[str, ...] | None = None
+    privileged: bool = False
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    security: tuple[tuple[str, str], ...] = ()
+    apparmor: str | None = None
+    process_label: str | None = None
+    mounts: tuple[Mounted, ...] = ()
+    network: str = ""
+    networks: tuple[str, ...] = ()
+    pid: str = ""
+    ipc: str = ""
+    uts: str = ""
+    userns: str = ""
+    cgroup_parent: str = ""
+    ports: tuple[Published, ...] = ()
+    limits: Limits = Limits()
+    read_only: bool = False
+    restart: str = ""
+    devices: tuple[str, ...] = ()
+    device_rules: tuple[str, ...] = ()
+    ulimits: tuple[tuple[str, int, int], ...] = ()
+    health: tuple[str, ...] | None = None
+
+    def option(self, name: str) -> str | None:
+        """Return the value of a security option, the last one that was given; None for none."""
+        values = [value for key, value in self.security if key == name]
+        return values[-1] if values else None
+
+
+def engine_of_info(info: Document) -> Engine:
+    """Read what `docker info --format '{{json .}}'` says of all containers."""
+    options = [str(option) for option in info.get("SecurityOptions") or ()]
+
+    def has(name: str) -> bool:
+        return any(option.split(",")[0] == f"name={name}" for option in options)
+
+    return Engine(
+        apparmor=has("apparmor"),
+        selinux=has("selinux"),
+        seccomp=has("seccomp") and not any("profile=unconfined" in option for option in options),
+        no_new_privileges=has("no-new-privileges"),
+        swarm=(info.get("Swarm") or {}).get("LocalNodeState") not in (None, "", "inactive"),
+    )
+
+
+def facts_of_inspect(
+    document: Document, engine: Engine = Engine(), processes: t.Sequence[str] | None = None
+) -> ContainerFacts:
+    """Read one item of `docker container inspect`.
+
+    :arg processes: the commands that run in the container, as `docker top` lists them; None where nobody asked.
+    """
+    host: Document = document.get("HostConfig") or {}
+    config: Document = document.get("Config") or {}
+    command = [document.get("Path"), *(document.get("Args") or ())]
+    networks = (document.get("NetworkSettings") or {}).get("Networks") or {}
+    health = config.get("Healthcheck")
+    return ContainerFacts(
+        name=str(document.get("Name") or "").lstrip("/"),
+        running=True,
+        engine=engine,
+        image=str(config.get("Image") or document.get("Image") or ""),
+        user=str(config.get("User") or ""),
+        command=tuple(str(word) for word in command if word),
+        processes=None if processes is None else tuple(processes),
+        privileged=bool(host.get("Privileged")),
+        cap_add=capabilities(host.get("CapAdd")),
+        cap_drop=capabilities(host.get("CapDrop")),
+        security=security(host.get("SecurityOpt")),
+        apparmor=document.get("AppArmorProfile"),
+        process_label=document.get("ProcessLabel"),
+        mounts=tuple(_mount_of_inspect(item) for item in document.get("Mounts") or ()),
+        network=str(host.get("NetworkMode") or ""),
+        networks=tuple(sorted(networks)),
+        pid=str(host.get("PidMode") or ""),
+        ipc=str(host.get("IpcMode") or ""),
+        uts=str(host.get("UTSMode") or ""),
+        userns=str(host.get("UsernsMode") or ""),
+        cgroup_parent=str(host.get("CgroupParent") or ""),
+        ports=tuple(_ports_of_inspect(host, document)),
+        limits=_limits_of_inspect(host),
+        read_only=bool(host.get("ReadonlyRootfs")),
+        restart=_restart_of_inspect(host.get("RestartPolicy") or {}),
+        devices=tuple(str(item.get("PathOnHost") or "") for item in host.get("Devices") or ()),
+        device_rules=tuple(host.get("DeviceCgroupRules") or ()),
+        ulimits=tuple((u["Name"], int(u["Soft"]), int(u["Hard"])) for u in host.get("Ulimits") or ()),
+        health=tuple((health or {}).get("Test") or ()),
+    )
+
+
+def capabilities(names: t.Iterable[t.Any] | None) -> tuple[str, ...]:
+    """Return capabilities by the names that the kernel's manual gives them, without CAP_."""
+    upper = (str(name).upper() for name in names or ())
+    return tuple(name[4:] if name.startswith("CAP_") else name for name in upper)
+
+
+def security(options: t.Iterable[t.Any] | None) -> tuple[tuple[str, str], ...]:
+    """Read security options: `seccomp=unconfined`, `no-new-privileges:true`, `no-new-privileges`."""
+    pairs: list[tuple[str, str]] = []
+    for option in options or ():
+        match = _OPTION.fullmatch(str(option))
+        pairs += [(match[1].strip(), match[2].strip())] if match else []
+    return tuple(pairs)
+
+
+def _mount_of_inspect(item: Document) -> Mounted:
+    bind = item.get("Type") == "bind"
+    source = item.get("Source") if bind else item.get("Name")
+    target = str(item.get("Destination") or "")
+    return Mounted(str(source or ""), target, bind, item.get("RW") is False, str(item.get("Propagation") or ""))
+
+
+def _ports_of_inspect(host: Document, document: Document) -> t.Iterator[Published]:
+    """Yield what is published: as it is where the container runs, else as it was asked for."""
+    bound = (document.get("NetworkSettings") or {}).get("Ports") or {}
+    for target, bindings in (bound if any(bound.values()) else host.get("PortBindings") or {}).items():
+        port, _slash, protocol = str(target).partition("/")
+        for binding in bindings or ():
+            address, published = str(binding.get("HostIp") or ""), str(binding.get("HostPort") or "")
+            yield Published(address, published, port, protocol or "tcp")
+
+
+def _limits_of_inspect(host: Document) -> Limits:
+    said = {name: host.get(name) for name in ("NanoCpus", "CpuQuota", "CpuShares", "CpusetCpus")}
+    cpu = ", ".join(f"{name} {value}" for name, value in said.items() if value and value != -1)
+    return Limits(max(int(host.get("Memory") or 0), 0), cpu, max(int(host.get("PidsLimit") or 0), 0))
+
+
+def _restart_of_inspect(policy: Document) -> str:
+    name, most = str(policy.get("Name") or "no"), int(policy.get("MaximumRetryCount") or 0)
+    return f"{name}:{most}" if most else name

@@ -1,0 +1,166 @@
+# Copyright: (c) 2026, The emorobcare.fleet contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A lab host that is audited: made good first, so that a test can break one thing at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.emorobcare.fleet.tests.faults._releases import Result, docker
+from ansible_collections.emorobcare.fleet.tests.faults._robot import ROOT, collection_code
+
+SCENARIO = "audit"
+CODE = "/root/code"
+RUN_MODULE = """
+import json, sys
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.emorobcare.fleet.plugins.modules.docker_host_audit import main
+with patch_module_args(json.load(sys.stdin)):
+    main()
+"""
+# One process for all audits of a test: a module's start would take longer than what it does.
+AUDITOR = """
+import datetime, json, sys
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_judge import judge, read_rules
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_look import look
+from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import default_cli
+for line in sys.stdin:
+    rows = judge(look(default_cli(), []), read_rules(json.loads(line)), datetime.date.today())
+    print(json.dumps([row.as_result() for row in rows]), flush=True)
+"""
+CONFIG: dict[str, t.Any] = {
+    "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 4096, "Hard": 4096}},
+    "icc": False,
+    "live-restore": True,
+    "log-driver": "journald",
+    "no-new-privileges": True,
+    "tlscacert": "/etc/docker/tls/ca.pem",
+    "tlscert": "/etc/docker/tls/cert.pem",
+    "tlskey": "/etc/docker/tls/key.pem",
+    "tlsverify": True,
+    "userland-proxy": False,
+}
+# A certificate that is its own authority is enough for an engine that listens on loopback. Of the files each rule is to
+# have one, wherever Debian has none.
+_GOOD = r"""
+set -e
+mkdir -p /etc/docker/tls /etc/docker/certs.d/registry.test:5000 /etc/sysconfig /etc/systemd/system/docker.service.d
+cd /etc/docker/tls
+openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=audited -days 2 -keyout key.pem -out cert.pem 2>/dev/null
+cp cert.pem ca.pem
+cp cert.pem /etc/docker/certs.d/registry.test:5000/ca.crt
+chmod 0444 ca.pem cert.pem /etc/docker/certs.d/registry.test:5000/ca.crt
+chmod 0400 key.pem
+touch /etc/sysconfig/docker
+printf '%s\n' '[Service]' 'ExecStart=' \
+  'ExecStart=/usr/sbin/dockerd -H fd:// -H tcp://127.0.0.1:2376 --containerd=/run/containerd/containerd.sock' \
+  > /etc/systemd/system/docker.service.d/tcp.conf
+chmod 0644 /etc/sysconfig/docker /etc/systemd/system/docker.service.d/tcp.conf
+for name in all default; do
+  echo 0 > /proc/sys/net/ipv4/conf/$name/accept_redirects
+  echo 0 > /proc/sys/net/ipv4/conf/$name/accept_source_route
+done
+for tables in iptables ip6tables; do
+  $tables --append INPUT --in-interface lo --jump ACCEPT
+  $tables --append INPUT --protocol tcp --dport 22 --jump ACCEPT
+  $tables --append INPUT --match conntrack --ctstate ESTABLISHED,RELATED --jump ACCEPT
+  $tables --policy INPUT DROP
+done
+systemctl daemon-reload
+"""
+
+
+@dataclass
+class Audited:
+    """The machine; `work` is a folder for its keys."""
+
+    work: Path
+    auditor: subprocess.Popen[str] | None = None
+
+    @property
+    def name(self) -> str:
+        return f"emorobcare-fleet-lab-{SCENARIO}-audited"
+
+    def __enter__(self) -> Audited:
+        for playbook in ("destroy", "create", "prepare"):
+            self._play(f"molecule/lab/{playbook}.yml")
+        self._play("tests/faults/audited/set_up.yml")
+        self.run("sh", "-c", f"mkdir {CODE} && tar --extract --file=- --directory={CODE}", content=collection_code())
+        self.run("sh", "-c", _GOOD)
+        self.configure(**CONFIG)
+        argv = ["docker", "exec", "-i", "-e", f"PYTHONPATH={CODE}", self.name, "/usr/bin/python3", "-c", AUDITOR]
+        self.auditor = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.auditor is not None:
+            self.auditor.communicate()
+        self._play("molecule/lab/destroy.yml")
+
+    def run(self, *words: str, content: bytes | None = None) -> str:
+        """Run a command on the machine."""
+        return docker("exec", *(["-i"] if content is not None else []), self.name, *words, content=content)
+
+    def shell(self, script: str) -> str:
+        return self.run("sh", "-ec", script)
+
+    def write(self, path: str, text: str) -> None:
+        self.run("sh", "-c", f"cat > {path}", content=text.encode())
+
+    def configure(self, **options: t.Any) -> None:
+        """Give the engine these options and start it anew."""
+        self.write("/etc/docker/daemon.json", json.dumps(options))
+        self.run("chmod", "0644", "/etc/docker/daemon.json")
+        self.restart()
+
+    def restart(self) -> None:
+        # systemd would refuse the fourth start within a minute.
+        self.shell("systemctl reset-failed docker docker.socket; systemctl restart docker")
+
+    def audit(self, **rules: t.Any) -> list[Result]:
+        assert self.auditor is not None
+        assert self.auditor.stdin is not None
+        assert self.auditor.stdout is not None
+        self.auditor.stdin.write(json.dumps(rules) + "\n")
+        self.auditor.stdin.flush()
+        return t.cast("list[Result]", json.loads(self.auditor.stdout.readline()))
+
+    def statuses(self, **rules: t.Any) -> dict[str, str]:
+        """The status by slug, of containers and images the worst."""
+        found: dict[str, str] = {}
+        for row in self.audit(**rules):
+            if found.get(row["slug"]) != "fail":
+                found[row["slug"]] = row["status"]
+        return found
+
+    def module(self, **options: t.Any) -> Result:
+        """Run the module on the machine, as Ansible would."""
+        argv = ["docker", "exec", "-i", "-e", f"PYTHONPATH={CODE}", self.name, "/usr/bin/python3", "-c", RUN_MODULE]
+        done = subprocess.run(argv, input=json.dumps(options), capture_output=True, text=True, check=False)
+        assert done.stdout, done.stderr
+        return t.cast(Result, json.loads(done.stdout))
+
+    def play(self, playbook: str, *words: str) -> tuple[int, str]:
+        """Run a playbook for the machine; return exit code and output."""
+        environment = {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "MOLECULE_EPHEMERAL_DIRECTORY": str(self.work),
+            "MOLECULE_SCENARIO_NAME": SCENARIO,
+            "MOLECULE_PROJECT_DIRECTORY": str(ROOT),
+        }
+        inventories = ["-i", "molecule/lab/inventory/hosts.yml", "-i", "tests/faults/audited/hosts.yml"]
+        command = [str(ROOT / ".venv" / "bin" / "ansible-playbook"), *inventories, playbook, *words]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    def _play(self, playbook: str) -> None:
+        ended, said = self.play(playbook)
+        assert ended == 0, f"{playbook} failed:\n{said}"
