@@ -53,6 +53,8 @@ SSHD: t.Mapping[str, tuple[str, ...]] = {
 
 # What each control wants watched: number, slug, what it is, and where it may be. Programs are looked for in
 # PROGRAM_FOLDERS, since Debian has dockerd and runc in /usr/sbin.
+_DATA = "1.1.5"  # the control about the engine's data
+
 _WATCHED: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("1.1.3", "audit-dockerd", "the engine's program", ("dockerd",)),
     ("1.1.4", "audit-run-containerd", "containerd's state", ("/run/containerd",)),
@@ -127,7 +129,7 @@ def _watch(number: str, names: tuple[str, ...]) -> t.Callable[[Found], Looked]:
 def _to_watch(number: str, names: tuple[str, ...], found: Found) -> tuple[list[str], str]:
     host = found.host
     paths = [place for place in places(names) if host.files[place].there]
-    if number == "1.1.5":
+    if number == _DATA:
         paths = [found.engine.data_root]
     units = {"1.1.7": host.service_units, "1.1.9": host.socket_units}.get(number)
     return [*paths, *(units.paths if units else ())], units.problem if units else ""
@@ -203,8 +205,9 @@ def _audited(number: str, slug: str, what: str, names: tuple[str, ...]) -> Rule[
         f"Use of {what} is audited",
         f"Have docker_host_audit_rules write the rules, or add a rule for {', '.join(names) or 'the unit files'} "
         "to /etc/audit/rules.d and run augenrules --load",
-        "enforced",
+        "opt-in" if number == _DATA else "enforced",
         "audit_rules",
+        "each file that a container writes becomes a record, which fills disks" if number == _DATA else "",
     )
     return Rule(control, _watch(number, names))
 
@@ -251,8 +254,8 @@ _RULES: tuple[Rule[Found], ...] = (
             "engine-version",
             "The engine is the newest that the host's package sources have",
             "Fetch the lists (apt-get update, or bring a newer depot), then upgrade the engine's package",
-            "enforced",
-            "updates",
+            "recorded",
+            why="an upgrade restarts the engine, so people say when that may be; the audit says that there is one",
         ),
         _engine_version,
     ),

@@ -104,3 +104,10 @@ def _control_row(control: Control) -> list[str]:
 def test_the_page_of_controls_says_what_the_audit_holds() -> None:
     told = rows(ROOT / "docs" / "docker-host-controls.md", "control")
     assert told == [_control_row(control) for control in CONTROLS]
+
+
+def test_each_file_that_the_page_of_controls_names_is_there() -> None:
+    tasks = ROOT / "roles" / "docker_host" / "tasks"
+    named = {f"harden_{subject}.yml" for control in CONTROLS for subject in control.subjects}
+    assert named
+    assert named <= {path.name for path in tasks.glob("harden_*.yml")}
