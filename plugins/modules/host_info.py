@@ -213,6 +213,9 @@ login:
       description: Where sshd listens.
       type: list
       elements: int
+    root:
+      description: How root comes in (C(PermitRootLogin)), as sshd says it.
+      type: str
 """
 
 import glob
@@ -381,7 +384,13 @@ def look_login(ask: Ask) -> dict[str, t.Any]:
         home = ""
     files = [key_file(pattern, user, home) for pattern in ways.key_files]
     keys = ways.delegated or any(has_keys(read(Path(file)) or "") for file in files)
-    return {"user": user, "sshd": bool(answer), "has_key": ways.by_key and keys, "ports": list(ways.ports)}
+    return {
+        "user": user,
+        "sshd": bool(answer),
+        "has_key": ways.by_key and keys,
+        "ports": list(ways.ports),
+        "root": ways.root,
+    }
 
 
 def look_changes(folder: Path) -> list[str]:

@@ -66,7 +66,7 @@ def test_what_is_switched_off_is_not_done(asked: dict[str, t.Any], gone: set[str
 
 
 def test_what_a_host_has_not_is_not_hardened() -> None:
-    login = {"user": "operator", "sshd": False, "has_key": False, "ports": []}
+    login = {"user": "operator", "sshd": False, "has_key": False, "ports": [], "root": ""}
     assert "ssh" not in on(host_info(login=login))
     assert "time" not in on(host_info(container="docker"))
     assert "time" not in on(host_info(systemd=False))
@@ -217,7 +217,7 @@ def misfits(found: dict[str, t.Any] | None = None, **asked: t.Any) -> list[str]:
     return [" ".join(one.split()) for one in decide("__docker_host_misfits", **given) if one]
 
 
-LOGIN = {"user": "operator", "sshd": True, "has_key": True, "ports": [22]}
+LOGIN = {"user": "operator", "sshd": True, "has_key": True, "ports": [22], "root": "yes"}
 
 
 @pytest.mark.parametrize(
@@ -235,6 +235,12 @@ LOGIN = {"user": "operator", "sshd": True, "has_key": True, "ports": [22]}
             id="passwords that are to stay",
         ),
         pytest.param({"login": {**LOGIN, "has_key": False}}, {"ansible_connection": "local"}, "", id="not over SSH"),
+        pytest.param(
+            {"login": {**LOGIN, "has_key": False}},
+            {"ansible_connection": "community.docker.docker"},
+            "",
+            id="nor by an engine",
+        ),
         pytest.param(
             {"login": {**LOGIN, "user": "root"}},
             {"docker_host_ssh_settings": {"PermitRootLogin": "no"}},
@@ -322,9 +328,9 @@ def test_the_firewall_is_replaced_in_one_transaction_and_drops_what_is_not_named
 
 
 def test_the_firewall_leaves_ssh_open_wherever_sshd_listens() -> None:
-    login = {"user": "operator", "sshd": True, "has_key": True, "ports": [22, 2222]}
+    login = {"user": "operator", "sshd": True, "has_key": True, "ports": [22, 2222], "root": "yes"}
     assert "tcp dport { 22, 2222 } accept" in firewall(__docker_host_host=host_info(login=login))
-    nowhere = {**login, "ports": []}
+    nowhere = {**login, "ports": [], "root": ""}
     assert "tcp dport { 22 } accept" in firewall(__docker_host_host=host_info(login=nowhere))
 
 
@@ -343,12 +349,26 @@ def test_a_users_own_rules_come_first() -> None:
 def test_nobody_comes_in_with_a_password_and_a_users_own_settings_win() -> None:
     given = {
         "__docker_host_host": host_info(),
-        "docker_host_ssh_settings": {"AllowTcpForwarding": "no", "MaxAuthTries": 6},
+        "docker_host_ssh_settings": {"AllowTcpForwarding": "no", "X11Forwarding": "yes"},
     }
     lines = render("etc/ssh/sshd_config.d/10-fleet.conf", **given)
     assert {"PasswordAuthentication no", "KbdInteractiveAuthentication no", "AllowTcpForwarding no"} <= set(lines)
-    assert "MaxAuthTries 6" in lines
+    assert "X11Forwarding yes" in lines
     assert "PermitRootLogin prohibit-password" in lines
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [
+        ("yes", "prohibit-password"),
+        ("without-password", "prohibit-password"),
+        ("no", "no"),
+        ("forced-commands-only", "forced-commands-only"),
+    ],
+)
+def test_a_door_that_is_closed_to_root_is_not_opened(found: str, wanted: str) -> None:
+    given = host_info(login={**LOGIN, "root": found})
+    assert f"PermitRootLogin {wanted}" in render("etc/ssh/sshd_config.d/10-fleet.conf", __docker_host_host=given)
 
 
 def test_sshd_is_told_without_systemd_too() -> None:
