@@ -56,7 +56,12 @@ def engines_fixture(
         yield engines
 
 
-@pytest.fixture(name="host", params=HOSTS)
+# One machine of three every time; `make test-all` tries them all.
+SOME = [HOSTS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in HOSTS[1:])]
+QUICK = [*HOSTS[:2], pytest.param(HOSTS[2], marks=pytest.mark.slow)]
+
+
+@pytest.fixture(name="host", params=SOME)
 def host_fixture(request: pytest.FixtureRequest, engines: Engines) -> t.Iterator[Host]:
     """A machine with an engine as it came, and one container that serves."""
     host = engines.host(request.param)
@@ -64,7 +69,7 @@ def host_fixture(request: pytest.FixtureRequest, engines: Engines) -> t.Iterator
     assert TABLE not in host.run("nft", "list", "tables"), "connections are still held"
 
 
-@pytest.fixture(name="untouched", params=HOSTS)
+@pytest.fixture(name="untouched", params=QUICK)
 def untouched_fixture(request: pytest.FixtureRequest, engines: Engines) -> t.Iterator[Host]:
     """A machine whose engine nothing happens to; it may be the one of the test before, to which nothing happened."""
     host = engines.host(request.param, again=False)
@@ -91,6 +96,7 @@ def nothing_lost(clients: t.Mapping[str, Client]) -> None:
         assert not client.asked.lost, f"{where}: {client.asked}"
 
 
+@pytest.mark.parametrize("host", QUICK, indirect=True)
 def test_a_restart_under_load_loses_no_request_and_stops_no_container(host: Host) -> None:
     before, process = host.started(), host.engine()
     with host.asked() as clients:
