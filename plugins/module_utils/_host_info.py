@@ -33,12 +33,14 @@ class Ways:
     :ivar delegated: keys that no file of the user tells of are accepted too: a command, an authority, Kerberos.
     :ivar by_key: public keys are accepted at all.
     :ivar ports: where sshd listens.
+    :ivar root: how root comes in (PermitRootLogin), as sshd says it.
     """
 
     key_files: tuple[str, ...]
     delegated: bool
     by_key: bool
     ports: tuple[int, ...]
+    root: str
 
 
 def parse_packages(answer: str) -> dict[str, Package]:
@@ -88,7 +90,7 @@ def parse_ways(answer: str) -> Ways:
     delegated = any(value not in ("", "none") for value in set_to) or last("gssapiauthentication") == "yes"
     files = tuple(pattern for pattern in last("authorizedkeysfile").split() if pattern != "none")
     ports = tuple(int(port) for port in options.get("port", ()) if port.isdigit())
-    return Ways(files, delegated, by_key=last("pubkeyauthentication") == "yes", ports=ports)
+    return Ways(files, delegated, last("pubkeyauthentication") == "yes", ports, last("permitrootlogin"))
 
 
 def key_file(pattern: str, user: str, home: str) -> str:

@@ -10,8 +10,8 @@ module: host_info
 short_description: Tell in one look what role docker_host must know of a host
 version_added: 0.2.0
 description:
-  - Looks at packages, a group's users, kernel settings, tables of nftables, units, the clock and how the connecting
-    user is let in. Changes nothing.
+  - Asks Docker about itself, and looks at packages, a group's users, kernel settings, tables of nftables, units, the
+    clock and how the connecting user is let in. Changes nothing.
   - One module where several would do the same, because every task costs a round trip, and a role that finds nothing
     to do should need few of them.
   - What a host does not have (dpkg, nftables, sshd, a kernel setting) is told as such, and is no failure.
@@ -100,6 +100,17 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+docker:
+  description: What C(docker info) said of the engine and the plugins of the command, in JSON.
+  type: dict
+  returned: success
+  contains:
+    stdout:
+      description: The answer; empty where there is no such command. It tells of plugins even where no engine answers.
+      type: str
+    stderr:
+      description: What was wrong.
+      type: str
 packages:
   description: Those of O(packages) that are installed, by name.
   type: dict
@@ -202,6 +213,9 @@ login:
       description: Where sshd listens.
       type: list
       elements: int
+    root:
+      description: How root comes in (C(PermitRootLogin)), as sshd says it.
+      type: str
 """
 
 import glob
@@ -251,6 +265,8 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "folder": {"type": "path", "default": "/var/lib/fleet/host"},
     "notes": {"type": "path", "default": "/var/lib/fleet/docker-host"},
 }
+
+_FOLDERS = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/sbin"]
 
 Ask = t.Callable[[t.List[str]], str]  # noqa: UP006 - evaluated on hosts with Python 3.9
 
@@ -368,7 +384,13 @@ def look_login(ask: Ask) -> dict[str, t.Any]:
         home = ""
     files = [key_file(pattern, user, home) for pattern in ways.key_files]
     keys = ways.delegated or any(has_keys(read(Path(file)) or "") for file in files)
-    return {"user": user, "sshd": bool(answer), "has_key": ways.by_key and keys, "ports": list(ways.ports)}
+    return {
+        "user": user,
+        "sshd": bool(answer),
+        "has_key": ways.by_key and keys,
+        "ports": list(ways.ports),
+        "root": ways.root,
+    }
 
 
 def look_changes(folder: Path) -> list[str]:
@@ -395,12 +417,16 @@ def look_notes(folder: Path) -> dict[str, t.Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    module.run_command_environ_update = {"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    module.run_command_environ_update = {"LC_ALL": "C"}
+
+    def run(argv: list[str]) -> tuple[str, str]:
+        """Return what a command says; nothing where the host has no such command."""
+        found = module.get_bin_path(argv[0], opt_dirs=_FOLDERS)
+        _code, out, err = module.run_command([found, *argv[1:]]) if found else (1, "", f"no command {argv[0]}")
+        return out, err
 
     def ask(argv: list[str]) -> str:
-        """Return what a command says; nothing where the host has no such command."""
-        found = module.get_bin_path(argv[0], opt_dirs=["/usr/sbin", "/sbin"])
-        return str(module.run_command([found, *argv[1:]])[1]) if found else ""
+        return run(argv)[0]
 
     params, container = module.params, look_container()
     try:
@@ -410,8 +436,10 @@ def main() -> None:
         module.fail_json(msg=str(exc))
     members, own = look_group(params["group"])
     sysctls = look_sysctls(params["sysctls"], container)
+    stdout, stderr = run(["docker", "info", "--format", "{{ json . }}"])
     module.exit_json(
         changed=False,
+        docker={"stdout": stdout, "stderr": stderr.strip()},
         packages=look_packages(ask, params["packages"]),
         members=members,
         own=own,

@@ -68,11 +68,16 @@ def test_the_hard_limit_of_open_files_is_what_counts(line: str, limit: int) -> N
     )
 
 
-SSHD = "port 22\nport 2222\npubkeyauthentication yes\nauthorizedkeysfile .ssh/authorized_keys /etc/keys/%u\n"
+SSHD = (
+    "permitrootlogin without-password\nport 22\nport 2222\npubkeyauthentication yes\n"
+    "authorizedkeysfile .ssh/authorized_keys /etc/keys/%u\n"
+)
 
 
 def test_sshd_says_where_it_listens_and_where_keys_are() -> None:
-    assert parse_ways(SSHD) == Ways((".ssh/authorized_keys", "/etc/keys/%u"), False, True, (22, 2222))
+    assert parse_ways(SSHD) == Ways(
+        (".ssh/authorized_keys", "/etc/keys/%u"), False, True, (22, 2222), "without-password"
+    )
 
 
 @pytest.mark.parametrize(

@@ -124,9 +124,9 @@ def test_a_user_has_a_way_in_only_with_a_key_that_sshd_takes(
 ) -> None:
     monkeypatch.setenv("SUDO_USER", "root")
     (tmp_path / "keys").write_text(key)
-    said = f"port 22\npubkeyauthentication {by_key}\nauthorizedkeysfile {tmp_path}/keys\n"
+    said = f"permitrootlogin no\nport 22\npubkeyauthentication {by_key}\nauthorizedkeysfile {tmp_path}/keys\n"
     login = host_info.look_login(lambda argv: said)
-    assert login == {"user": "root", "sshd": True, "has_key": expected, "ports": [22]}
+    assert login == {"user": "root", "sshd": True, "has_key": expected, "ports": [22], "root": "no"}
 
 
 def test_a_host_without_sshd_has_no_way_in() -> None:
