@@ -36,8 +36,7 @@ def host(major: str, look: dict[str, t.Any], packages: t.Sequence[str] = (), doc
     found = {package: {"version": "1", "held": False} for package in (*packages, *TOOLS)}
     return {
         "ansible_facts": facts,
-        "__docker_host_look": look,
-        "__docker_host_host": host_info(packages=found),
+        "__docker_host_host": host_info(packages=found, docker=look),
         "__docker_host_dockerd": {"rc": 0 if dockerd else 1},
     }
 
@@ -45,7 +44,7 @@ def host(major: str, look: dict[str, t.Any], packages: t.Sequence[str] = (), doc
 # What hardening needs is there, unless a test is about that.
 TOOLS = ("auditd", "chrony", "nftables", "procps", "unattended-upgrades")
 
-NOTHING = {"stdout": "", "stderr": "", "msg": "No such file or directory: b'docker'"}
+NOTHING = {"stdout": "", "stderr": "no command docker"}
 BARE_CLIENT = info()
 WITHOUT_BUILDX = info("20.10.24", ["compose"])
 
@@ -59,18 +58,18 @@ WITHOUT_BUILDX = info("20.10.24", ["compose"])
         (info("", ["buildx", "compose"]), False, []),
         (NOTHING, False, ["compose", "buildx"]),
         ({"stdout": "Cannot connect", "stderr": ""}, False, ["compose", "buildx"]),
-        ({"msg": "a result without output"}, False, ["compose", "buildx"]),
     ],
 )
 def test_what_docker_says_of_itself_is_understood(look: dict[str, t.Any], answers: bool, missing: list[str]) -> None:
-    assert decide("__docker_host_engine_answers", __docker_host_look=look) is answers
-    assert decide("__docker_host_missing_plugins", __docker_host_look=look) == missing
+    found = host_info(docker=look)
+    assert decide("__docker_host_engine_answers", __docker_host_host=found) is answers
+    assert decide("__docker_host_missing_plugins", __docker_host_host=found) == missing
 
 
 def test_a_plugin_that_does_not_start_is_missing() -> None:
     client = {"Plugins": [{"Name": "compose"}, {"Name": "buildx", "Err": "exec format error"}]}
-    look = {"stdout": json.dumps({"ServerVersion": "26.1.5", "ClientInfo": client})}
-    assert decide("__docker_host_missing_plugins", __docker_host_look=look) == ["buildx"]
+    look = {"stdout": json.dumps({"ServerVersion": "26.1.5", "ClientInfo": client}), "stderr": ""}
+    assert decide("__docker_host_missing_plugins", __docker_host_host=host_info(docker=look)) == ["buildx"]
 
 
 DEBIAN_12 = ["docker.io", "iptables", "docker-compose=2.*", "docker-buildx", "python3-apt"]

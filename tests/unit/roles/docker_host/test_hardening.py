@@ -30,14 +30,13 @@ BY_DEFAULT = [
 ]
 
 
-def look(**info: t.Any) -> dict[str, t.Any]:
-    """What `docker info` said."""
-    told = {"ServerVersion": "28.0.0", "ClientInfo": {}, **info}
-    return {"__docker_host_look": {"stdout": json.dumps(told), "stderr": ""}}
+def engine(**info: t.Any) -> dict[str, t.Any]:
+    """What `docker info` said of an engine that answers."""
+    return {"stdout": json.dumps({"ServerVersion": "28.0.0", "ClientInfo": {}, **info}), "stderr": ""}
 
 
 def on(found: dict[str, t.Any] | None = None, **more: t.Any) -> list[str]:
-    return t.cast("list[str]", decide("__docker_host_on", __docker_host_host=found or host_info(), **look(), **more))
+    return t.cast("list[str]", decide("__docker_host_on", __docker_host_host=found or host_info(), **more))
 
 
 def test_every_subject_has_a_file_and_a_switch() -> None:
@@ -67,7 +66,7 @@ def test_what_is_switched_off_is_not_done(asked: dict[str, t.Any], gone: set[str
 
 
 def test_what_a_host_has_not_is_not_hardened() -> None:
-    login = {"user": "operator", "sshd": False, "has_key": False, "ports": []}
+    login = {"user": "operator", "sshd": False, "has_key": False, "ports": [], "root": ""}
     assert "ssh" not in on(host_info(login=login))
     assert "time" not in on(host_info(container="docker"))
     assert "time" not in on(host_info(systemd=False))
@@ -84,14 +83,14 @@ def test_what_breaks_something_is_done_when_it_is_asked_for() -> None:
 
 def test_what_was_on_and_is_off_now_is_taken_back_in_the_other_order() -> None:
     found = host_info(changes=["docker-daemon", "firewall", "kernel", "ssh"], notes={"users": ["games"]})
-    assert decide("__docker_host_off", __docker_host_host=found, docker_host_state="absent", **look()) == [
+    assert decide("__docker_host_off", __docker_host_host=found, docker_host_state="absent") == [
         "ssh",
         "firewall",
         "daemon",
         "users",
         "kernel",
     ]
-    off = decide("__docker_host_off", __docker_host_host=found, docker_host_firewall=False, **look())
+    off = decide("__docker_host_off", __docker_host_host=found, docker_host_firewall=False)
     assert off == ["firewall"]
 
 
@@ -108,12 +107,13 @@ def test_what_was_on_and_is_off_now_is_taken_back_in_the_other_order() -> None:
 def test_only_a_containerd_that_keeps_images_and_can_is_told_to_sync(
     info: dict[str, t.Any], packages: dict[str, str], syncable: bool
 ) -> None:
-    found = host_info(packages={name: {"version": version, "held": False} for name, version in packages.items()})
-    assert decide("__docker_host_store_syncable", __docker_host_host=found, **look(**info)) is syncable
+    installed = {name: {"version": version, "held": False} for name, version in packages.items()}
+    found = host_info(packages=installed, docker=engine(**info))
+    assert decide("__docker_host_store_syncable", __docker_host_host=found) is syncable
 
 
 def options(found: dict[str, t.Any] | None = None, **more: t.Any) -> dict[str, t.Any]:
-    given = {"__docker_host_host": found or host_info(), **look(), **more}
+    given = {"__docker_host_host": found or host_info(), **more}
     return t.cast("dict[str, t.Any]", decide("__docker_host_daemon_wanted", **given))
 
 
@@ -139,7 +139,7 @@ def test_what_is_not_asked_for_is_left_to_the_engine() -> None:
 
 def test_a_swarm_gets_no_live_restore_and_another_engine_does() -> None:
     assert options()["live-restore"] is True
-    assert "live-restore" not in options(**look(Swarm={"LocalNodeState": "active"}))
+    assert "live-restore" not in options(host_info(docker=engine(Swarm={"LocalNodeState": "active"})))
 
 
 def test_containers_may_open_no_more_files_than_the_host_lets_anybody() -> None:
@@ -155,7 +155,7 @@ def test_a_users_own_options_win() -> None:
 def test_what_the_engine_was_told_and_is_told_no_longer_is_removed_and_nobody_elses() -> None:
     noted = ["icc", "log-opts.max-size", "registry-mirrors", "runtimes.nvidia"]
     found = host_info(notes={"daemon": noted})
-    former = decide("__docker_host_daemon_former", __docker_host_host=found, **look())
+    former = decide("__docker_host_daemon_former", __docker_host_host=found)
     assert former == ["registry-mirrors", "runtimes.nvidia"]
 
 
@@ -210,6 +210,54 @@ def test_a_request_that_cannot_be_right_is_refused_and_says_only_what_is_wrong(
 ) -> None:
     (problem,) = problems(**asked)
     assert words in problem
+
+
+def misfits(found: dict[str, t.Any] | None = None, **asked: t.Any) -> list[str]:
+    given = {"__docker_host_host": found or host_info(), **asked}
+    return [" ".join(one.split()) for one in decide("__docker_host_misfits", **given) if one]
+
+
+LOGIN = {"user": "operator", "sshd": True, "has_key": True, "ports": [22], "root": "yes"}
+
+
+@pytest.mark.parametrize(
+    ("found", "asked", "words"),
+    [
+        pytest.param({}, {}, "", id="a host as it should be"),
+        pytest.param({"clock": 0}, {}, "The clock of robot says 1970-01-01", id="a clock without a battery"),
+        pytest.param({"clock": 0}, {"docker_host_time": False}, "", id="a clock that is left alone"),
+        pytest.param({"login": {**LOGIN, "has_key": False}}, {}, "sshd knows no key of this user", id="no key"),
+        pytest.param({}, {"ansible_password": "x"}, "the inventory has one", id="a password in the inventory"),
+        pytest.param(
+            {"login": {**LOGIN, "has_key": False}},
+            {"docker_host_ssh_settings": {"PasswordAuthentication": "yes"}},
+            "",
+            id="passwords that are to stay",
+        ),
+        pytest.param({"login": {**LOGIN, "has_key": False}}, {"ansible_connection": "local"}, "", id="not over SSH"),
+        pytest.param(
+            {"login": {**LOGIN, "has_key": False}},
+            {"ansible_connection": "community.docker.docker"},
+            "",
+            id="nor by an engine",
+        ),
+        pytest.param(
+            {"login": {**LOGIN, "user": "root"}},
+            {"docker_host_ssh_settings": {"PermitRootLogin": "no"}},
+            "root is who comes in",
+            id="root who would be out",
+        ),
+        pytest.param({"own": ["ana"]}, {}, "docker is the own group of ana", id="a group of one's own"),
+        pytest.param({"own": ["ana"]}, {"docker_host_users_allowed": ["ana"]}, "", id="who may have it"),
+        pytest.param({}, {"docker_host_apparmor": True}, "runs without AppArmor", id="a kernel without AppArmor"),
+    ],
+)
+def test_a_host_that_would_lock_somebody_out_is_refused_before_anything_is_done(
+    found: dict[str, t.Any], asked: dict[str, t.Any], words: str
+) -> None:
+    told = misfits(host_info(**found), **asked)
+    assert len(told) == bool(words)
+    assert words in " ".join(told)
 
 
 def test_kernel_settings_cover_what_the_audit_wants_and_only_those_of_this_host_are_written() -> None:
@@ -274,22 +322,23 @@ def test_the_firewall_is_replaced_in_one_transaction_and_drops_what_is_not_named
     text = firewall()
     assert text.startswith("add table inet fleet_docker\ndelete table inet fleet_docker\ntable inet fleet_docker {")
     assert "type filter hook input priority filter - 5; policy drop;" in text
-    assert "ct status dnat ip saddr != @sources_ipv4 drop" in text
-    assert "ct status dnat ip6 saddr != @sources_ipv6 drop" in text
+    forward = text[text.index("chain forward") :]
+    assert forward.index("ip saddr { 10.0.0.0/8, ") < forward.index("ct status dnat drop")
+    assert forward.index("ip6 saddr { fc00::/7, fe80::/10 } accept") < forward.index("ct status dnat drop")
     assert "chain output" not in text
 
 
 def test_the_firewall_leaves_ssh_open_wherever_sshd_listens() -> None:
-    login = {"user": "operator", "sshd": True, "has_key": True, "ports": [22, 2222]}
+    login = {"user": "operator", "sshd": True, "has_key": True, "ports": [22, 2222], "root": "yes"}
     assert "tcp dport { 22, 2222 } accept" in firewall(__docker_host_host=host_info(login=login))
-    nowhere = {**login, "ports": []}
+    nowhere = {**login, "ports": [], "root": ""}
     assert "tcp dport { 22 } accept" in firewall(__docker_host_host=host_info(login=nowhere))
 
 
 def test_a_family_without_addresses_is_closed_to_all() -> None:
     text = firewall(docker_host_firewall_sources=["192.0.2.0/24"])
-    assert text.count("elements =") == 1
-    assert "elements = { 192.0.2.0/24 }" in text
+    assert text.count("ip saddr { 192.0.2.0/24 } accept") == 2
+    assert "ip6 saddr" not in text
 
 
 def test_a_users_own_rules_come_first() -> None:
@@ -301,12 +350,26 @@ def test_a_users_own_rules_come_first() -> None:
 def test_nobody_comes_in_with_a_password_and_a_users_own_settings_win() -> None:
     given = {
         "__docker_host_host": host_info(),
-        "docker_host_ssh_settings": {"AllowTcpForwarding": "no", "MaxAuthTries": 6},
+        "docker_host_ssh_settings": {"AllowTcpForwarding": "no", "X11Forwarding": "yes"},
     }
     lines = render("etc/ssh/sshd_config.d/10-fleet.conf", **given)
     assert {"PasswordAuthentication no", "KbdInteractiveAuthentication no", "AllowTcpForwarding no"} <= set(lines)
-    assert "MaxAuthTries 6" in lines
+    assert "X11Forwarding yes" in lines
     assert "PermitRootLogin prohibit-password" in lines
+
+
+@pytest.mark.parametrize(
+    ("found", "wanted"),
+    [
+        ("yes", "prohibit-password"),
+        ("without-password", "prohibit-password"),
+        ("no", "no"),
+        ("forced-commands-only", "forced-commands-only"),
+    ],
+)
+def test_a_door_that_is_closed_to_root_is_not_opened(found: str, wanted: str) -> None:
+    given = host_info(login={**LOGIN, "root": found})
+    assert f"PermitRootLogin {wanted}" in render("etc/ssh/sshd_config.d/10-fleet.conf", __docker_host_host=given)
 
 
 def test_sshd_is_told_without_systemd_too() -> None:
@@ -323,9 +386,10 @@ def test_without_systemd_there_is_no_unit_for_the_firewall() -> None:
 
 def test_an_engine_that_has_just_been_started_and_runs_nothing_may_be_restarted() -> None:
     started = {"__docker_host_begun": {"changed": True}}
-    assert decide("__docker_host_fresh", **started, **look(ContainersRunning=0)) is True
-    assert decide("__docker_host_fresh", **started, **look(ContainersRunning=1)) is False
-    assert decide("__docker_host_fresh", **look(ContainersRunning=0)) is False
+    idle, busy = (host_info(docker=engine(ContainersRunning=number)) for number in (0, 1))
+    assert decide("__docker_host_fresh", __docker_host_host=idle, **started) is True
+    assert decide("__docker_host_fresh", __docker_host_host=busy, **started) is False
+    assert decide("__docker_host_fresh", __docker_host_host=idle) is False
 
 
 def test_profiles_and_lingering_users_are_files() -> None:
