@@ -6,27 +6,22 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
 import time
 import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
-import ansible.module_utils
-
 from ansible_collections.emorobcare.fleet.tests.faults._releases import Result, docker
+from ansible_collections.emorobcare.fleet.tests.faults._robot import ROOT, collection_code
 
-ROOT = Path(__file__).resolve().parents[2]
 ANSIBLE = Path(sys.executable).parent  # where the commands of the Ansible are that runs the tests
 PATIENCE = 120.0  # seconds for whatever a test waits for
 _POLL = 0.1  # seconds
 _CODE = "/opt/code"
-_COLLECTION = "ansible_collections/emorobcare/fleet/plugins"
 _HOST = "robot"  # the one of tests/faults/robot/hosts.yml
 _RUN = """
 import importlib, json, sys
@@ -63,7 +58,7 @@ class LabHost:
         role = "name=emorobcare.fleet.docker_host"
         self._ansible("ansible", "lab_hosts", "-m", "ansible.builtin.include_role", "-a", role)
         self.run("mkdir", _CODE)
-        self.run("tar", "--extract", "--file=-", f"--directory={_CODE}", content=_code())
+        self.run("tar", "--extract", "--file=-", f"--directory={_CODE}", content=collection_code())
         self.write(f"{_CODE}/run_module.py", _RUN)
         return self
 
@@ -150,16 +145,3 @@ def _fed(argv: list[str], options: dict[str, t.Any]) -> subprocess.Popen[bytes]:
 def result_of(process: subprocess.Popen[bytes]) -> Result:
     printed = process.communicate()[0]
     return t.cast(Result, json.loads(printed))
-
-
-def _code() -> bytes:
-    """What modules need to run without a controller: this collection's code and Ansible's for hosts, as a tar."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for part in ("modules", "module_utils"):
-            tar.add(ROOT / "plugins" / part, f"{_COLLECTION}/{part}")
-        library = Path(next(iter(ansible.module_utils.__path__)))
-        tar.add(library, "ansible/module_utils")
-        tar.add(library.parent / "release.py", "ansible/release.py")
-        tar.addfile(tarfile.TarInfo("ansible/__init__.py"))
-    return buffer.getvalue()
