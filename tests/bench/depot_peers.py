@@ -25,6 +25,7 @@ FLEET = "bench"
 STICK = "stick"  # the series that is written to a medium of its own
 STICK_WRITES, STICK_READS = 40, 150
 """MB a second, of a middling stick for USB 3."""
+_POINT = f"{WORK}/{STICK}"
 
 Way = t.Literal["depot", "archive", "skopeo", "copy", "hash", "sha256sum"]
 NAMES: dict[Way, str] = {
@@ -123,28 +124,27 @@ def plug_in(size: int) -> str:
     they do not slow each other, as they do on a stick: the kernel knows no other way. Control groups of version 1 only,
     whose limits hold for what the kernel writes back later.
     """
-    point, limits = f"{WORK}/{STICK}", "/sys/fs/cgroup/blkio/blkio.throttle"
-    limited = [
-        f'echo "$device {speed * 1_000_000}" >{limits}.{what}_bps_device'
-        for what, speed in (("write", STICK_WRITES), ("read", STICK_READS))
-    ]
     steps = [
         "set -e",
         "[ -e /dev/loop-control ] || mknod /dev/loop-control c 10 237",
         "for n in $(seq 0 63); do [ -e /dev/loop$n ] || mknod /dev/loop$n b 7 $n; done",
-        f"mkdir -p {point} && truncate --size {size} {point}.img && mkfs.ext4 -q {point}.img",
-        f"mount -o loop {point}.img {point}",
-        f"device=$(findmnt --noheadings --output MAJ:MIN {point} | tr -d ' ')",
-        *limited,
+        f"mkdir -p {_POINT} && truncate --size {size} {_POINT}.img && mkfs.ext4 -q {_POINT}.img",
+        f"mount -o loop {_POINT}.img {_POINT}",
+        _limited(STICK_WRITES, STICK_READS),
     ]
     return "\n".join(steps)
 
 
 def pull_out() -> str:
     """Return the script that takes the medium away again, if it is there; its device's limits are none afterwards."""
-    point, limits = f"{WORK}/{STICK}", "/sys/fs/cgroup/blkio/blkio.throttle"
-    return (
-        f"if mountpoint -q {point}; then device=$(findmnt --noheadings --output MAJ:MIN {point} | tr -d ' '); "
-        f'for what in write read; do echo "$device 0" >{limits}.${{what}}_bps_device; done; umount {point}; fi; '
-        f"rm -f {point}.img"
-    )
+    return f"if mountpoint -q {_POINT}; then {_limited(0, 0)}; umount {_POINT}; fi; rm -f {_POINT}.img"
+
+
+def _limited(writes: int, reads: int) -> str:
+    """Return what limits the mounted medium to so many MB a second; 0: no limit."""
+    steps = [f"device=$(findmnt --noheadings --output MAJ:MIN {_POINT} | tr -d ' ')"]
+    steps += [
+        f'echo "$device {speed * 1_000_000}" >/sys/fs/cgroup/blkio/blkio.throttle.{what}_bps_device'
+        for what, speed in (("write", writes), ("read", reads))
+    ]
+    return "; ".join(steps)
