@@ -224,4 +224,6 @@ def _mapping(value: t.Any) -> Document:
 
 
 def _list(value: t.Any) -> list[t.Any]:
-    return value if isinstance(value, (list, tuple)) else [] if value is None else [value]  # type: ignore[return-value]
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    return [] if value is None else [value]
