@@ -124,7 +124,7 @@ class Fetch:
         self._waiting = collections.deque(_Job(file) for file in files)
         self._large: list[_Job] = []
         self._open = len(files)  # not through yet
-        self._ended: list[tuple[_Job, _Ending]] = []
+        self._ended: collections.deque[tuple[_Job, _Ending]] = collections.deque()
         self._fatal: BaseException | None = None
         self._changed = threading.Condition()
         self._buffers = Buffers()
@@ -142,30 +142,38 @@ class Fetch:
         """Yield each file as soon as the store has it; call `tick` a few times a second.
 
         Raises:
-            ModelError: a required file has no source that gives the pinned bytes. What was fetched before stays in
-                the store; what was received of large files stays for the next run.
+            ModelError: a required file has no source that gives the pinned bytes. What the store has by then is
+                yielded first, and stays; what was received of large files stays for the next run.
             OSError: the store's disk fails.
         """
-        files = [job.file for job in self._waiting]
-        due = 0.0
         try:
-            for _number in range(self._growth.start(files)):
-                self._add_worker()
-            while self._open:
-                with self._changed:
-                    if not self._ended and not self._fatal:
-                        self._changed.wait(_TICK)
-                    ended, self._ended = self._ended, []
-                for job, result in ended:
-                    yield from self._settle(job, result)
-                if self._fatal:
-                    raise self._fatal
-                if time.monotonic() >= due:  # not after each of thousands of small files
-                    due = time.monotonic() + _TICK
-                    tick()
-                    self._grow()
+            yield from self._receive(tick)
+        except Exception:
+            self._close()  # ends the workers: from here on nothing becomes whole that nobody would hear of
+            while self._ended:
+                job, result = self._ended.popleft()
+                if isinstance(result, (Fetched, os.stat_result)):
+                    yield self._whole(job, result)
+            raise
         finally:
             self._close()
+
+    def _receive(self, tick: t.Callable[[], None]) -> t.Iterator[Fetched]:
+        due = 0.0
+        for _number in range(self._growth.start([job.file for job in self._waiting])):
+            self._add_worker()
+        while self._open:
+            with self._changed:
+                if not self._ended and not self._fatal:
+                    self._changed.wait(_TICK)
+            while self._ended:
+                yield from self._settle(*self._ended.popleft())
+            if self._fatal:
+                raise self._fatal
+            if time.monotonic() >= due:  # not after each of thousands of small files
+                due = time.monotonic() + _TICK
+                tick()
+                self._grow()
 
     def _close(self) -> None:
         self.meter.stopped.set()
@@ -387,16 +395,9 @@ class Fetch:
 
     def _settle(self, job: _Job, result: _Ending) -> t.Iterator[Fetched]:
         """Decide what follows when a file is through, or a try at it is."""
-        if isinstance(result, Fetched):
+        if isinstance(result, (Fetched, os.stat_result)):
             self._through(job)
-            yield result
-        elif isinstance(result, os.stat_result):
-            self._through(job)
-            transfer = t.cast("Transfer", job.transfer)
-            transfer.close()  # its thread has nothing left to do
-            served_by = job.source.shown if job.received else ""
-            stamp, states = Stamp.of(result), tuple(transfer.states)
-            yield Fetched(job.file, stamp, served_by, job.received, transfer.resumed, states)
+            yield self._whole(job, result)
         elif isinstance(result, str):
             self._settle_lie(job, result)
         elif isinstance(result, Changed):
@@ -405,6 +406,17 @@ class Fetch:
             self._settle_lack(job)
         else:
             raise result
+
+    @staticmethod
+    def _whole(job: _Job, result: Fetched | os.stat_result) -> Fetched:
+        """Return what there is to say of a file that the store has now."""
+        if isinstance(result, Fetched):
+            return result
+        transfer = t.cast("Transfer", job.transfer)
+        transfer.close()  # its thread has nothing left to do
+        served_by = job.source.shown if job.received else ""
+        stamp, states = Stamp.of(result), tuple(transfer.states)
+        return Fetched(job.file, stamp, served_by, job.received, transfer.resumed, states)
 
     def _through(self, job: _Job) -> None:
         with self._changed:

@@ -538,6 +538,34 @@ def test_a_failed_file_leaves_the_ones_before_it_and_what_it_had(yard: Yard) -> 
     assert sorted(yard.log(wanted(LARGE))) == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("content", [b"good", LARGE], ids=["small", "large"])
+def test_what_becomes_whole_while_another_file_fails_is_told_as_well(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    good, bad = wanted(content, "good", path="good"), wanted(b"bad", "bad", path="bad")
+    whole = threading.Event()
+
+    def fails(_start: int, _stop: int | None) -> None:
+        assert whole.wait(LONG)
+        raise final()
+
+    def through(fetch: Fetch, job: t.Any, result: t.Any) -> None:
+        if job.file is good:
+            whole.set()
+            assert fetch.meter.stopped.wait(LONG)
+        end(fetch, job, result)
+
+    end = Fetch._end
+    monkeypatch.setattr(Fetch, "_end", through)
+    monkeypatch.setattr(_model_fetch, "_TICK", LONG)
+    origin = MemoryOrigin(good=Served(content), bad=Served(b"bad", opening=fails))
+    told = []
+    with pytest.raises(ModelError, match="there is none"):
+        told.extend(yard.begin(origin, bad, good, workers=2).run())
+    assert [one.file for one in told] == [good]
+    assert os.listdir(yard.store.blobs) == [good.sha256]
+
+
 @pytest.mark.parametrize("workers", [1, 4])
 def test_one_that_stops_to_listen_stops_all_and_keeps_what_is_there(yard: Yard, workers: int) -> None:
     threads = set(threading.enumerate())
