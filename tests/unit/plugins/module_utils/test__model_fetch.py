@@ -559,7 +559,7 @@ def test_what_becomes_whole_while_another_file_fails_is_told_as_well(
     monkeypatch.setattr(Fetch, "_end", through)
     monkeypatch.setattr(_model_fetch, "_TICK", LONG)
     origin = MemoryOrigin(good=Served(content), bad=Served(b"bad", opening=fails))
-    told = []
+    told: list[Fetched] = []
     with pytest.raises(ModelError, match="there is none"):
         told.extend(yard.begin(origin, bad, good, workers=2).run())
     assert [one.file for one in told] == [good]
