@@ -144,3 +144,20 @@ def test_skopeo_reads_and_copies_what_was_written(images: Images, builder: Build
     skopeo.start("skopeo", "--insecure-policy", "copy", "--quiet", place, f"dir:{tmp_path / 'copy'}")
     layers = {path.name for path in (tmp_path / "copy").iterdir()}
     assert {one.partition(":")[2] for one in told["Layers"]} <= layers
+
+
+def test_oras_reads_and_copies_what_was_written(images: Images, builder: Builder, tmp_path: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    oras = debian_tools(tmp_path / "tools", "oras")
+    reference = images.make("1", 1, 2)
+    result = write(builder, reference)
+    builder.publish(1, result["target"])
+    (image,) = manifest_of(builder, result).images
+    assert reference in oras.start("oras", "repo", "tags", "--oci-layout", builder.depot).splitlines()
+    place = f"{builder.depot}@sha256:{image.manifest}"
+    told = json.loads(oras.start("oras", "manifest", "fetch", "--oci-layout", place))
+    assert [layer["digest"] for layer in told["layers"]] == images.inspect(reference)["RootFS"]["Layers"]
+    # Copying checks every digest on the way.
+    oras.start("oras", "cp", "--from-oci-layout", place, "--to-oci-layout", f"{tmp_path / 'copy'}:1")
+    copied = {path.name for path in (tmp_path / "copy" / "blobs" / "sha256").iterdir()}
+    assert copied == {image.manifest, image.config, *image.layers}
