@@ -69,7 +69,12 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_jour
     read_content,
     read_kept,
 )
-from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_run import LOCK_TIMEOUT, Asking, transact
+from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_run import (
+    LOCK_TIMEOUT,
+    SETTLE,
+    Asking,
+    transact,
+)
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import sync_dir
 from ansible_collections.emorobcare.fleet.plugins.module_utils._zipapp import (
     interpreter,
@@ -88,6 +93,7 @@ class Request:
 
     :ivar restart: whether the engine may be restarted.
     :ivar probe: asks what containers can do; None not to ask.
+    :ivar settle: seconds until what passed before must pass again.
     :ivar folder: where the host remembers its changes.
     """
 
@@ -99,6 +105,7 @@ class Request:
     owner: str = "root"
     group: str = "root"
     probe: Asking | None = None
+    settle: float = SETTLE
     folder: str = "/var/lib/fleet/host"
 
 
@@ -283,7 +290,9 @@ def _transact(
             reports.append(carry_out(what, request.order, runner))
 
     probe = request.probe if ask and action != "none" else None
-    outcome = transact(change, folder=request.folder, probe=probe, check=False, activate=activate)
+    outcome = transact(
+        change, folder=request.folder, probe=probe, check=False, activate=activate, settle=request.settle
+    )
     return outcome, next((report for report in reports if report), None)
 
 

@@ -30,6 +30,21 @@ _NSSWITCH = b"hosts: files dns\n"
 _CACHE = "/etc/ld.so.cache"
 _GRACE = 10  # seconds from SIGTERM to SIGKILL
 
+# What modules take; what of it means what is in the documentation's fragment _probes.
+QUESTIONS: dict[str, dict[str, t.Any]] = {
+    "dns": {"type": "str", "default": ""},
+    "outbound": {"type": "str", "default": ""},
+    "timeout": {"type": "float", "default": 10},
+}
+PROBING: dict[str, dict[str, t.Any]] = {
+    "probe": {"type": "bool", "default": True},
+    "probes": {
+        "type": "dict",
+        "options": {**QUESTIONS, "settle": {"type": "float", "default": 20}},
+        "apply_defaults": True,
+    },
+}
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -61,11 +76,12 @@ class System:
     cache: bool = True
 
 
-def check_asked(asked: Asked) -> Asked:
-    """Return what is asked.
+def read_asked(options: t.Mapping[str, t.Any]) -> Asked:
+    """Read the options of `QUESTIONS`.
 
-    :raises HostError: it makes no sense; the message names the option.
+    :raises HostError: one makes no sense; the message names it.
     """
+    asked = Asked(options["dns"], options["outbound"], options["timeout"])
     host, _colon, port = asked.outbound.rpartition(":")
     if asked.outbound and not (host and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise HostError(f"outbound: {asked.outbound!r} is no host:port, as in example.com:443", reason="invalid")

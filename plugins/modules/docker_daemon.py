@@ -26,6 +26,7 @@ author:
   - The emorobcare.fleet contributors (@emorobcare)
 extends_documentation_fragment:
   - emorobcare.fleet._attributes
+  - emorobcare.fleet._probes
 attributes:
   check_mode:
     support: full
@@ -101,24 +102,6 @@ options:
     description: Where the engine leaves its process id, if that is not the usual place.
     type: path
     default: /var/run/docker.pid
-  probe:
-    description:
-      - Whether to find out what containers can do, before and after the engine is told of a change, as
-        M(emorobcare.fleet.docker_host_probe) does.
-    type: bool
-    default: true
-  probes:
-    description: What is asked besides what every host should do.
-    type: dict
-    suboptions:
-      dns:
-        description: A name that containers must resolve; empty not to ask.
-        type: str
-        default: ""
-      outbound:
-        description: C(host:port) that containers must reach; empty not to ask.
-        type: str
-        default: ""
   folder:
     description: Where the host remembers changes of itself.
     type: path
@@ -259,10 +242,11 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_ru
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_restart import Order
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import HostError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_probe import as_result
-from ansible_collections.emorobcare.fleet.plugins.module_utils._host_probe_container import Asked
+from ansible_collections.emorobcare.fleet.plugins.module_utils._host_probe_container import PROBING, read_asked
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_probe_run import asking
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
+    **PROBING,
     "options": {"type": "dict", "default": {}},
     "remove": {"type": "list", "elements": "str", "default": []},
     "path": {"type": "path", "default": "/etc/docker/daemon.json"},
@@ -275,11 +259,6 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "drain": {"type": "float", "default": 5},
     "timeout": {"type": "float", "default": 60},
     "pid_file": {"type": "path", "default": "/var/run/docker.pid"},
-    "probe": {"type": "bool", "default": True},
-    "probes": {
-        "type": "dict",
-        "options": {"dns": {"type": "str", "default": ""}, "outbound": {"type": "str", "default": ""}},
-    },
     "folder": {"type": "path", "default": "/var/lib/fleet/host"},
 }
 
@@ -298,8 +277,7 @@ def read_request(params: t.Mapping[str, t.Any]) -> Request:
     for option, lowest in (("hold", 0), ("drain", 0), ("timeout", 1)):
         if params[option] < lowest:
             raise HostError(f"{option} is {params[option]:g}; it must be at least {lowest} s", reason="invalid")
-    probes = params["probes"] or {}
-    asked = Asked(dns=probes.get("dns") or "", outbound=probes.get("outbound") or "")
+    asked = read_asked(params["probes"])
     return Request(
         wanted=Wanted(params["path"], params["options"], tuple(params["remove"])),
         present=params["state"] == "present",
@@ -309,6 +287,7 @@ def read_request(params: t.Mapping[str, t.Any]) -> Request:
         owner=params["owner"],
         group=params["group"],
         probe=asking(asked) if params["probe"] else None,
+        settle=params["probes"]["settle"],
         folder=params["folder"],
     )
 

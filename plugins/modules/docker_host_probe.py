@@ -82,27 +82,18 @@ reason:
   returned: failure
 """
 
-import typing as t
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import HostError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_probe import as_result, failed
-from ansible_collections.emorobcare.fleet.plugins.module_utils._host_probe_container import Asked, check_asked
+from ansible_collections.emorobcare.fleet.plugins.module_utils._host_probe_container import QUESTIONS, read_asked
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_probe_run import probe
-
-ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
-    "dns": {"type": "str", "default": ""},
-    "outbound": {"type": "str", "default": ""},
-    "timeout": {"type": "float", "default": 10},
-}
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    params = module.params
+    module = AnsibleModule(argument_spec=QUESTIONS, supports_check_mode=True)
     try:
-        asked = check_asked(Asked(params["dns"], params["outbound"], params["timeout"]))
+        asked = read_asked(module.params)
         if module.check_mode:
             module.exit_json(changed=False, skipped=True, msg="nothing is asked in check mode")
         probes = probe(asked)

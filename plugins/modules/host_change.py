@@ -22,6 +22,7 @@ author:
   - The emorobcare.fleet contributors (@emorobcare)
 extends_documentation_fragment:
   - emorobcare.fleet._attributes
+  - emorobcare.fleet._probes
 attributes:
   check_mode:
     support: full
@@ -116,31 +117,6 @@ options:
     type: list
     elements: list
     default: []
-  probe:
-    description: Whether to ask what containers can do, see M(emorobcare.fleet.docker_host_probe).
-    type: bool
-    default: true
-  probes:
-    description: What to ask.
-    type: dict
-    default: {}
-    suboptions:
-      dns:
-        description: A name that containers must be able to resolve, if the host itself can. Empty not to ask.
-        type: str
-        default: ""
-      outbound:
-        description: C(host:port) that they must be able to reach, if the host itself can. Empty not to ask.
-        type: str
-        default: ""
-      timeout:
-        description: Seconds for one answer.
-        type: float
-        default: 10
-      settle:
-        description: Seconds that what was restarted gets until what passed before must pass again.
-        type: float
-        default: 20
   confirm:
     description:
       - For what may cut the operator off. The change is taken back by itself unless a task with O(state=confirmed)
@@ -263,12 +239,13 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change impo
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_run import confirm, transact
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import HostError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_probe import as_result
-from ansible_collections.emorobcare.fleet.plugins.module_utils._host_probe_container import Asked, check_asked
+from ansible_collections.emorobcare.fleet.plugins.module_utils._host_probe_container import PROBING, read_asked
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_probe_run import asking
 
 _COMMANDS: dict[str, t.Any] = {"type": "list", "elements": "list", "default": []}
 
 ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
+    **PROBING,
     "name": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent", "confirmed"], "default": "present"},
     "files": {
@@ -290,18 +267,6 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     },
     "activate": _COMMANDS,
     "deactivate": _COMMANDS,
-    "probe": {"type": "bool", "default": True},
-    "probes": {
-        "type": "dict",
-        "default": {},
-        "options": {
-            "dns": {"type": "str", "default": ""},
-            "outbound": {"type": "str", "default": ""},
-            "timeout": {"type": "float", "default": 10},
-            "settle": {"type": "float", "default": 20},
-        },
-        "apply_defaults": True,
-    },
     "confirm": {"type": "int", "default": 0},
     "folder": {"type": "path", "default": "/var/lib/fleet/host"},
     "lock_timeout": {"type": "float", "default": 10},
@@ -364,10 +329,9 @@ def carry_out(params: t.Mapping[str, t.Any], check: bool) -> Outcome:
     where = {"folder": params["folder"], "check": check, "lock_timeout": params["lock_timeout"]}
     if params["state"] == "confirmed":
         return confirm(params["name"], **where)
-    probes = params["probes"]
-    asked = check_asked(Asked(probes["dns"], probes["outbound"], probes["timeout"]))
+    asked = read_asked(params["probes"])
     probe = asking(asked) if params["probe"] else None
-    return transact(read_change(params), probe=probe, settle=probes["settle"], **where)
+    return transact(read_change(params), probe=probe, settle=params["probes"]["settle"], **where)
 
 
 def report(outcome: Outcome) -> dict[str, t.Any]:

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.emorobcare.fleet.plugins.doc_fragments._probes import ModuleDocFragment
 from ansible_collections.emorobcare.fleet.plugins.module_utils import _docker_daemon_look, _docker_daemon_run
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_engine import Answer, Engine
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_restart import Order, Report
@@ -103,7 +104,7 @@ def fake_fixture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     fake = Fake(tmp_path / "daemon.json")
 
     def quiet(*words: t.Any, **more: t.Any) -> t.Any:
-        return transact(*words, **more, guard=lambda places: None, settle=0)
+        return transact(*words, **{**more, "settle": 0}, guard=lambda places: None)
 
     def forgetful(function: t.Callable[..., t.Any]) -> t.Callable[..., t.Any]:
         return lambda *words: function(*words, str(tmp_path / "run"))
@@ -244,6 +245,7 @@ def test_a_mode_alone_is_no_matter_for_the_engine(run: Run, fake: Fake) -> None:
         pytest.param({"options": {"hosts": []}}, "option_is_flag", "-H (unit docker.service)", id="flag"),
         pytest.param({"options": {"data-root": "/srv"}}, "data_hidden", "1 images", id="data"),
         pytest.param({"options": {}, "mode": "rw"}, "invalid", "mode", id="mode"),
+        pytest.param({"probes": {"outbound": "x"}}, "invalid", "outbound: 'x' is no host:port", id="question"),
         pytest.param({"options": {}, "timeout": 0}, "invalid", "timeout is 0; it must be at least 1 s", id="time"),
     ],
 )
@@ -296,7 +298,8 @@ def test_a_password_is_in_no_difference(run: Run) -> None:
 
 
 def test_the_documentation_says_what_the_options_are() -> None:
-    options = yaml.safe_load(docker_daemon.DOCUMENTATION)["options"]
+    documents = (docker_daemon.DOCUMENTATION, ModuleDocFragment.DOCUMENTATION)
+    options = {name: one for text in documents for name, one in yaml.safe_load(text)["options"].items()}
     assert {name: {key: one[key] for key in KEYS if key in one} for name, one in options.items()} == {
         name: {key: one[key] for key in KEYS if key in one} for name, one in docker_daemon.ARGUMENT_SPEC.items()
     }

@@ -12,7 +12,7 @@ import yaml
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_probe import Probe
-from ansible_collections.emorobcare.fleet.plugins.module_utils._host_probe_container import Asked
+from ansible_collections.emorobcare.fleet.plugins.module_utils._host_probe_container import QUESTIONS, Asked
 from ansible_collections.emorobcare.fleet.plugins.modules import docker_host_probe
 
 Result = dict[str, t.Any]
@@ -40,7 +40,7 @@ def test_documentation_and_arguments_agree() -> None:
     documented = yaml.safe_load(docker_host_probe.DOCUMENTATION)["options"]
     assert {
         name: {key: option[key] for key in ("type", "default")} for name, option in documented.items()
-    } == docker_host_probe.ARGUMENT_SPEC
+    } == QUESTIONS
 
 
 def test_what_passes_and_what_does_not_apply_is_told(run: Run) -> None:

@@ -14,6 +14,7 @@ import yaml
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.emorobcare.fleet.plugins.doc_fragments._probes import ModuleDocFragment
 from ansible_collections.emorobcare.fleet.plugins.module_utils import _host_change_boot
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_run import transact
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import HostError
@@ -80,7 +81,9 @@ def plain(spec: dict[str, t.Any]) -> dict[str, t.Any]:
 
 
 def test_documentation_and_arguments_agree() -> None:
-    assert plain(host_change.ARGUMENT_SPEC) == spec_of(yaml.safe_load(host_change.DOCUMENTATION)["options"])
+    documents = (host_change.DOCUMENTATION, ModuleDocFragment.DOCUMENTATION)
+    options = {name: one for text in documents for name, one in yaml.safe_load(text)["options"].items()}
+    assert plain(host_change.ARGUMENT_SPEC) == spec_of(options)
 
 
 def test_each_reason_is_documented() -> None:
