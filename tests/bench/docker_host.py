@@ -75,7 +75,7 @@ def measure(host: Host, way: Way, proxy: bool, release: str) -> list[Restart]:
     with host.asked() as clients:
         began = time.monotonic()
         if way == "held":
-            host.python(HELD)
+            host.execute(HELD)
         else:
             host.run("systemctl", "reset-failed", "docker.service")
             host.run("systemctl", "restart", "docker.service")
@@ -88,13 +88,13 @@ def measure(host: Host, way: Way, proxy: bool, release: str) -> list[Restart]:
     return found
 
 
-def measure_machine(host: Host, image: str, repeat: int) -> list[Restart]:
+def measure_machine(host: Host, repeat: int) -> list[Restart]:
     release = host.docker("version", "--format", "{{.Server.Version}}").partition("+")[0]
     found: list[Restart] = []
     for proxy in (True, False):
         for way in WAYS:
             host.reset(json.dumps({"live-restore": way != "plain", "userland-proxy": proxy}))
-            host.serve(image)
+            host.serve()
             for number in range(repeat):
                 found += measure(host, way, proxy, release)
                 lost = {one.origin: (one.faults, one.longest) for one in found[-3:]}
@@ -125,11 +125,10 @@ def main(words: t.Sequence[str]) -> int:
     started = time.monotonic()
     CACHE.mkdir(parents=True, exist_ok=True)
     found: list[Restart] = []
-    image = base_image()
-    with Engines(CACHE / "lab", image) as engines:
+    with Engines(CACHE / "lab", base_image()) as engines:
         for name in asked.chosen:
             say(f"setting {name} up")
-            found += measure_machine(engines.host(name), image, asked.repeat)
+            found += measure_machine(engines.host(name), asked.repeat)
             store(CACHE / "docker-host.json", results(found, about(asked, time.monotonic() - started)))
     facts = about(asked, time.monotonic() - started)
     text = table(found, facts)

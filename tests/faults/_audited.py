@@ -7,24 +7,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import typing as t
-from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.emorobcare.fleet.tests.faults._releases import Result, docker
-from ansible_collections.emorobcare.fleet.tests.faults._robot import ROOT, collection_code
+from ansible_collections.emorobcare.fleet.tests.faults._lab_host import LabHost
+from ansible_collections.emorobcare.fleet.tests.faults._releases import Result
 
-SCENARIO = "audit"
-CODE = "/root/code"
-RUN_MODULE = """
-import json, sys
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.emorobcare.fleet.plugins.modules.docker_host_audit import main
-with patch_module_args(json.load(sys.stdin)):
-    main()
-"""
 # One process for all audits of a test: a module's start would take longer than what it does.
 AUDITOR = """
 import datetime, json, sys
@@ -77,42 +66,23 @@ systemctl daemon-reload
 """
 
 
-@dataclass
-class Audited:
+class Audited(LabHost):
     """The machine; `work` is a folder for its keys."""
 
-    work: Path
-    auditor: subprocess.Popen[str] | None = None
+    def __init__(self, work: Path) -> None:
+        super().__init__(work, "audit", "audited")
+        self._auditor: subprocess.Popen[str] | None = None
 
-    @property
-    def name(self) -> str:
-        return f"emorobcare-fleet-lab-{SCENARIO}-audited"
-
-    def __enter__(self) -> Audited:
-        for playbook in ("destroy", "create", "prepare"):
-            self._play(f"molecule/lab/{playbook}.yml")
-        self._play("tests/faults/audited/set_up.yml")
-        self.run("sh", "-c", f"mkdir {CODE} && tar --extract --file=- --directory={CODE}", content=collection_code())
-        self.run("sh", "-c", _GOOD)
+    def set_up(self) -> None:
+        self.shell(_GOOD)
         self.configure(**CONFIG)
-        argv = ["docker", "exec", "-i", "-e", f"PYTHONPATH={CODE}", self.name, "/usr/bin/python3", "-c", AUDITOR]
-        self.auditor = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        return self
+        argv = [*self.python, "-c", AUDITOR]
+        self._auditor = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __exit__(self, *exc: object) -> None:
-        if self.auditor is not None:
-            self.auditor.communicate()
-        self._play("molecule/lab/destroy.yml")
-
-    def run(self, *words: str, content: bytes | None = None) -> str:
-        """Run a command on the machine."""
-        return docker("exec", *(["-i"] if content is not None else []), self.name, *words, content=content)
-
-    def shell(self, script: str) -> str:
-        return self.run("sh", "-ec", script)
-
-    def write(self, path: str, text: str) -> None:
-        self.run("sh", "-c", f"cat > {path}", content=text.encode())
+        if self._auditor is not None:
+            self._auditor.communicate()
+        super().__exit__()
 
     def configure(self, **options: t.Any) -> None:
         """Give the engine these options and start it anew."""
@@ -125,12 +95,13 @@ class Audited:
         self.shell("systemctl reset-failed docker docker.socket; systemctl restart docker")
 
     def audit(self, **rules: t.Any) -> list[Result]:
-        assert self.auditor is not None
-        assert self.auditor.stdin is not None
-        assert self.auditor.stdout is not None
-        self.auditor.stdin.write(json.dumps(rules) + "\n")
-        self.auditor.stdin.flush()
-        return t.cast("list[Result]", json.loads(self.auditor.stdout.readline()))
+        auditor = self._auditor
+        assert auditor is not None
+        assert auditor.stdin is not None
+        assert auditor.stdout is not None
+        auditor.stdin.write(json.dumps(rules) + "\n")
+        auditor.stdin.flush()
+        return t.cast("list[Result]", json.loads(auditor.stdout.readline()))
 
     def statuses(self, **rules: t.Any) -> dict[str, str]:
         """The status by slug, of containers and images the worst."""
@@ -139,28 +110,3 @@ class Audited:
             if found.get(row["slug"]) != "fail":
                 found[row["slug"]] = row["status"]
         return found
-
-    def module(self, **options: t.Any) -> Result:
-        """Run the module on the machine, as Ansible would."""
-        argv = ["docker", "exec", "-i", "-e", f"PYTHONPATH={CODE}", self.name, "/usr/bin/python3", "-c", RUN_MODULE]
-        done = subprocess.run(argv, input=json.dumps(options), capture_output=True, text=True, check=False)
-        assert done.stdout, done.stderr
-        return t.cast(Result, json.loads(done.stdout))
-
-    def play(self, playbook: str, *words: str) -> tuple[int, str]:
-        """Run a playbook for the machine; return exit code and output."""
-        environment = {
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "MOLECULE_EPHEMERAL_DIRECTORY": str(self.work),
-            "MOLECULE_SCENARIO_NAME": SCENARIO,
-            "MOLECULE_PROJECT_DIRECTORY": str(ROOT),
-        }
-        inventories = ["-i", "molecule/lab/inventory/hosts.yml", "-i", "tests/faults/audited/hosts.yml"]
-        command = [str(ROOT / ".venv" / "bin" / "ansible-playbook"), *inventories, playbook, *words]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        return done.returncode, done.stdout + done.stderr
-
-    def _play(self, playbook: str) -> None:
-        ended, said = self.play(playbook)
-        assert ended == 0, f"{playbook} failed:\n{said}"

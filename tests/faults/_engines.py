@@ -11,29 +11,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import subprocess
 import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.emorobcare.fleet.tests.faults._releases import PYTHON, Result, docker, wait_for
-from ansible_collections.emorobcare.fleet.tests.faults._robot import ROOT, collection_code
+from ansible_collections.emorobcare.fleet.tests.faults._lab_host import LabHost
+from ansible_collections.emorobcare.fleet.tests.faults._releases import PYTHON, Result, wait_for
 
 FILE = "/etc/docker/daemon.json"
 PORT = 8080
 HOSTS = ("trixie", "bookworm", "plain")
-_CODE = "/root/code"
-_PROJECT = "emorobcare-fleet-lab-engines"
-_VISITOR = "visitor"
-
-RUN_MODULE = """
-import json, sys
-from ansible.module_utils.testing import patch_module_args
-from ansible_collections.emorobcare.fleet.plugins.modules.docker_daemon import main
-with patch_module_args(json.load(sys.stdin)):
-    main()
-"""
 
 # Answers each request on a connection of its own; /slow takes its time.
 SERVER = """
@@ -125,39 +113,26 @@ class Client:
         self.asked = Asked(**json.loads(printed))
 
 
-@dataclass(frozen=True)
-class Host:
-    """A machine with an engine; `visitor` is another one on its network."""
+class Host(LabHost):
+    """A machine with an engine, to which it gives an image to serve from; `visitor` is another one on its network."""
 
-    name: str
-    container: str
-    visitor: str
+    def __init__(self, work: Path, machine: str, image: str) -> None:
+        super().__init__(work, f"engines-{machine}", machine)
+        self.visitor = f"emorobcare-fleet-lab-{self.scenario}-visitor"
+        self._image = image
 
-    def run(self, *words: str, content: bytes | None = None, check: bool = True) -> str:
-        """Run a command on the machine."""
-        pipe = ["-i"] if content is not None else []
-        return docker("exec", *pipe, self.container, *words, content=content, check=check)
+    def set_up(self) -> None:
+        self.load(self._image)
 
     def docker(self, *words: str) -> str:
         return self.run("docker", *words)
 
-    def module(self, **options: t.Any) -> Result:
-        """Run the module on the machine, as Ansible would."""
-        printed = self.start(options).communicate()[0]
-        return t.cast(Result, json.loads(printed))
-
-    def start(self, options: t.Mapping[str, t.Any], program: str = RUN_MODULE, *words: str) -> subprocess.Popen[bytes]:
-        argv = ["docker", "exec", "-i", "-e", f"PYTHONPATH={_CODE}", self.container, "/usr/bin/python3", "-c", program]
-        process = subprocess.Popen([*argv, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert process.stdin is not None
-        process.stdin.write(json.dumps(options).encode())
-        process.stdin.close()
-        process.stdin = None
-        return process
+    def daemon(self, **options: t.Any) -> Result:
+        return self.module("docker_daemon", **options)
 
     def done(self, **options: t.Any) -> Result:
         """Run the module, which is to succeed."""
-        result = self.module(**options)
+        result = self.daemon(**options)
         assert not result.get("failed"), result["msg"]
         return result
 
@@ -165,26 +140,27 @@ class Host:
         """Run the module, which is to refuse, in check mode as well; return the message."""
         before = self.file()
         for check in (True, False):
-            result = self.module(**options, _ansible_check_mode=check)
+            result = self.daemon(**options, _ansible_check_mode=check)
             assert result.get("failed"), result
             assert result["reason"] == reason, result["msg"]
         assert self.file() == before
         return str(result["msg"])
 
-    def python(self, code: str) -> str:
+    def execute(self, code: str) -> str:
         """Run code with the collection at hand."""
-        return self.run("env", f"PYTHONPATH={_CODE}", "/usr/bin/python3", "-c", code)
+        done = subprocess.run([*self.python, "-c", code], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode().strip()
 
     def reset(self, text: str | None = None) -> None:
         """Bring the engine back to how it came: no file but the one that is given, nothing remembered, no container."""
-        self.run("sh", "-c", "docker ps -aq | xargs -r docker rm -f")
-        self.run("sh", "-c", "rm -rf /var/lib/fleet/host /run/fleet-docker-engine")
-        self.write(text)
+        self.shell("docker ps -aq | xargs -r docker rm -f; rm -rf /var/lib/fleet/host /run/fleet-docker-engine")
+        self.put(text)
         self.restart_by_hand()
 
     def restart_by_hand(self, *arguments: str) -> None:
         """Restart the engine as an operator would; arguments are for one without systemd."""
-        if self.name != "plain":
+        if self.machine != "plain":
             self.run("systemctl", "reset-failed", "docker.service")
             self.run("systemctl", "restart", "docker.service")
             return
@@ -199,12 +175,12 @@ class Host:
         found = self.run("sh", "-c", f"cat {FILE} 2>/dev/null || echo NONE")
         return None if found == "NONE" else found
 
-    def write(self, text: str | None) -> None:
-        """Put the file there by hand."""
+    def put(self, text: str | None) -> None:
+        """Put the engine's file there by hand."""
         if text is None:
             self.run("rm", "-f", FILE)
         else:
-            self.run("sh", "-c", f"mkdir -p /etc/docker && cat > {FILE}", content=text.encode())
+            self.write(FILE, text)
 
     def engine(self) -> str:
         """The process of the engine; another one means that it was restarted."""
@@ -213,16 +189,11 @@ class Host:
     def started(self, container: str = "web") -> str:
         return self.docker("container", "inspect", "--format", "{{.State.StartedAt}}", container)
 
-    @property
-    def address(self) -> str:
-        form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-        return docker("container", "inspect", "--format", form, self.container)
-
-    def serve(self, image: str, *words: str, name: str = "web") -> None:
+    def serve(self) -> None:
         """Start what answers, and wait until it does: what is refused before that is nobody's loss."""
-        options = ["--detach", "--name", name, "--restart", "unless-stopped", "--publish", f"{PORT}:8000"]
-        options += ["--stop-signal", "SIGKILL", *words]  # it holds nothing that would have to be ended well
-        self.docker("run", *options, image, PYTHON, "-S", "-c", SERVER)
+        options = ["--detach", "--name", "web", "--restart", "unless-stopped", "--publish", f"{PORT}:8000"]
+        options += ["--stop-signal", "SIGKILL"]  # it holds nothing that would have to be ended well
+        self.docker("run", *options, self._image, PYTHON, "-S", "-c", SERVER)
         ask = f"import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:{PORT}/').status)"
         wait_for(lambda: self.run("/usr/bin/python3", "-c", ask, check=False) == "200")
 
@@ -241,64 +212,29 @@ class Host:
 
 
 class Engines:
-    """The machines, each made when it is asked for first, and removed afterwards.
+    """The machines, each made when it is asked for first, and removed afterwards; `work` is a folder for their keys."""
 
-    :param work: a folder for their keys.
-    :param before_each: is called before each playbook, of which a machine takes several.
-    """
-
-    def __init__(self, work: Path, image: str, before_each: t.Callable[[], None] = lambda: None) -> None:
-        self._work, self._image, self._before_each = work, image, before_each
+    def __init__(self, work: Path, image: str) -> None:
+        self._work, self._image = work, image
         self._hosts: dict[str, Host] = {}
+        self._made = contextlib.ExitStack()
 
-    def __enter__(self) -> Engines:
+    def __enter__(self) -> t.Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for name in self._hosts:
-            self._play(name, "molecule/lab/destroy.yml")
+        self._made.close()
 
-    def host(self, name: str, *, again: bool = True) -> Host:
+    def host(self, machine: str, *, again: bool = True) -> Host:
         """Return a machine whose engine is as it came, with one container that serves.
 
         :param again: whether to bring it there again where it may be there already.
         """
-        if name not in self._hosts:
-            self._hosts[name] = self._made(name)
-        host = self._hosts[name]
+        if machine not in self._hosts:
+            self._hosts[machine] = self._made.enter_context(Host(self._work / machine, machine, self._image))
+        host = self._hosts[machine]
         if not again and host.file() is None and host.docker("ps", "--quiet", "--filter", "name=^web$"):
             return host
         host.reset()
-        host.serve(self._image)
+        host.serve()
         return host
-
-    def _made(self, name: str) -> Host:
-        for playbook in ("molecule/lab/destroy", "molecule/lab/create", "molecule/lab/prepare"):
-            self._play(name, f"{playbook}.yml")
-        self._play(name, "tests/faults/engines/set_up.yml")
-        host = Host(name, f"{_PROJECT}-{name}-{name}", f"{_PROJECT}-{name}-{_VISITOR}")
-        self.bring(host)
-        return host
-
-    def bring(self, host: Host) -> None:
-        """Bring the code, and an image to serve from."""
-        host.run("sh", "-c", f"rm -rf {_CODE} && mkdir {_CODE} && tar -xf - -C {_CODE}", content=collection_code())
-        with subprocess.Popen(["docker", "image", "save", self._image], stdout=subprocess.PIPE) as saved:
-            load = ["docker", "exec", "-i", host.container, "docker", "image", "load"]
-            subprocess.run(load, stdin=saved.stdout, check=True, capture_output=True)
-
-    def _play(self, name: str, playbook: str) -> None:
-        self._before_each()
-        work = self._work / name
-        work.mkdir(parents=True, exist_ok=True)
-        environment = {
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "MOLECULE_EPHEMERAL_DIRECTORY": str(work),
-            "MOLECULE_SCENARIO_NAME": f"engines-{name}",
-            "MOLECULE_PROJECT_DIRECTORY": str(ROOT),
-        }
-        inventories = ["-i", "molecule/lab/inventory/hosts.yml", "-i", f"tests/faults/engines/{name}.yml"]
-        command = [str(ROOT / ".venv" / "bin" / "ansible-playbook"), *inventories, playbook]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}"

@@ -2,28 +2,31 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A lab host with systemd, sshd and an engine of its own, on which modules run as Ansible would run them."""
+"""A lab host with sshd and an engine of its own, on which modules run as Ansible would run them."""
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
+import io
 import json
 import os
 import subprocess
 import sys
-import time
+import tarfile
 import typing as t
-from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.emorobcare.fleet.tests.faults._releases import Result, docker
-from ansible_collections.emorobcare.fleet.tests.faults._robot import ROOT, collection_code
+import ansible.module_utils
 
-ANSIBLE = Path(sys.executable).parent  # where the commands of the Ansible are that runs the tests
-PATIENCE = 120.0  # seconds for whatever a test waits for
-_POLL = 0.1  # seconds
+from ansible_collections.emorobcare.fleet.tests.faults._releases import Result, docker, wait_for
+
+ROOT = Path(__file__).resolve().parents[2]
+_PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"  # that of the Ansible that runs the tests
+_COLLECTION = "ansible_collections/emorobcare/fleet/plugins"
+_PYTHON = "/usr/bin/python3"  # of the machine
 _CODE = "/opt/code"
-_HOST = "robot"  # the one of tests/faults/robot/hosts.yml
-_RUN = """
+_MODULE = """
 import importlib, json, sys
 from ansible.module_utils.testing import patch_module_args
 name = "ansible_collections.emorobcare.fleet.plugins.modules." + sys.argv[1]
@@ -32,93 +35,44 @@ with patch_module_args(json.load(sys.stdin)):
 """
 
 
-def wait_until(what: t.Callable[[], object]) -> None:
-    """Wait until something is so; that it never is fails the test."""
-    deadline = time.monotonic() + PATIENCE
-    while not what():
-        assert time.monotonic() < deadline, "it did not come in time"
-        time.sleep(_POLL)
-
-
-@dataclass
 class LabHost:
-    """The machine; `work` is a folder for its keys, `scenario` a name that no other lab has."""
+    """The machine; it is there while the block lasts.
 
-    work: Path
-    scenario: str
+    :param work: a folder for its keys.
+    :param scenario: a name that no other lab has.
+    :param machine: its name, which is that of its inventory in tests/faults/lab as well.
+    """
+
+    def __init__(self, work: Path, scenario: str, machine: str) -> None:
+        self.work, self.scenario, self.machine = work, scenario, machine
 
     @property
-    def name(self) -> str:
-        return f"emorobcare-fleet-lab-{self.scenario}-{_HOST}"
+    def container(self) -> str:
+        return f"emorobcare-fleet-lab-{self.scenario}-{self.machine}"
 
-    def start_up(self) -> LabHost:
+    def __enter__(self) -> t.Self:
         """Make the machine, in place of one that an earlier run has left."""
-        for playbook in ("destroy", "create", "prepare"):
-            self._ansible("ansible-playbook", f"molecule/lab/{playbook}.yml")
-        role = "name=emorobcare.fleet.docker_host"
-        self._ansible("ansible", "lab_hosts", "-m", "ansible.builtin.include_role", "-a", role)
-        self.run("mkdir", _CODE)
-        self.run("tar", "--extract", "--file=-", f"--directory={_CODE}", content=collection_code())
-        self.write(f"{_CODE}/run_module.py", _RUN)
+        faulthandler.cancel_dump_traceback_later()  # this takes minutes where the archive is slow
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.play("molecule/lab/destroy.yml")
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.__exit__)
+            self.play("molecule/lab/create.yml", "molecule/lab/prepare.yml", "tests/faults/lab/set_up.yml")
+            self.run("mkdir", _CODE)
+            self.run("tar", "--extract", "--file=-", f"--directory={_CODE}", content=_collection_code())
+            self.write(f"{_CODE}/run_module.py", _MODULE)
+            self.set_up()
+            undo.pop_all()
         return self
 
-    def remove(self) -> None:
-        self._ansible("ansible-playbook", "molecule/lab/destroy.yml")
+    def __exit__(self, *exc: object) -> None:
+        self.play("molecule/lab/destroy.yml")
 
-    def run(self, *words: str, content: bytes | None = None) -> str:
-        """Run a command on the machine, as root."""
-        return docker("exec", *(["-i"] if content is not None else []), self.name, *words, content=content)
+    def set_up(self) -> None:
+        """Give the machine what else its tests need."""
 
-    def write(self, path: str, text: str) -> None:
-        self.run("sh", "-c", 'mkdir -p "$(dirname "$1")" && cat > "$1"', "sh", path, content=text.encode())
-
-    def has(self, path: str) -> bool:
-        return subprocess.run(["docker", "exec", self.name, "test", "-e", path], check=False).returncode == 0
-
-    def module(self, module: str, **options: t.Any) -> Result:
-        """Run a module by itself, and return its result, whatever it is."""
-        return result_of(self.start(module, **options))
-
-    def start(self, module: str, **options: t.Any) -> subprocess.Popen[bytes]:
-        words = ["-e", f"PYTHONPATH={_CODE}", self.name, "python3", f"{_CODE}/run_module.py", module]
-        return _fed(["docker", "exec", "-i", *words], options)
-
-    def start_ssh(self, module: str, shared: str = "", **options: t.Any) -> subprocess.Popen[bytes]:
-        """Start a module over SSH: on a connection of its own, or on one that all with the same name share."""
-        words = ["sudo", "env", f"PYTHONPATH={_CODE}", "python3", f"{_CODE}/run_module.py", module]
-        control = ["-o", "ControlMaster=auto", "-o", f"ControlPath={self.work}/{shared}", "-o", "ControlPersist=60"]
-        return _fed([*self._ssh(), *(control if shared else []), *self._address(), *words], options)
-
-    def ssh(self, module: str, shared: str = "", **options: t.Any) -> Result:
-        return result_of(self.start_ssh(module, shared, **options))
-
-    def reached_by_ssh(self) -> bool:
-        argv = [*self._ssh(), *self._address(), "true"]
-        return subprocess.run(argv, capture_output=True, check=False).returncode == 0
-
-    def _address(self) -> list[str]:
-        return [f"robot@{(self.work / f'{_HOST}.address').read_text()}"]
-
-    def _ssh(self) -> list[str]:
-        return [
-            *("ssh", "-F", "/dev/null", "-i", str(self.work / "id_robot"), "-o", "IdentitiesOnly=yes"),
-            *("-o", f"UserKnownHostsFile={self.work / 'known_hosts'}", "-o", f"HostKeyAlias={_HOST}"),
-            *("-o", "ConnectTimeout=2", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"),
-        ]
-
-    def cut_power(self) -> None:
-        """Cut the power, give it back, and wait until systemd has started all that it starts."""
-        docker("kill", self.name)
-        docker("start", self.name)
-        argv = ["docker", "exec", self.name, "systemctl", "is-system-running"]
-        wait_until(
-            lambda: (
-                subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip()
-                in ("running", "degraded")
-            )
-        )
-
-    def _ansible(self, program: str, *words: str) -> None:
+    def ansible(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run playbooks for the machine."""
         environment = {
             **os.environ,
             "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
@@ -126,14 +80,88 @@ class LabHost:
             "MOLECULE_SCENARIO_NAME": self.scenario,
             "MOLECULE_PROJECT_DIRECTORY": str(ROOT),
         }
-        inventories = ["-i", "molecule/lab/inventory/hosts.yml", "-i", "tests/faults/robot/hosts.yml"]
-        # An engine is what this host is to have; what hardens it is what tests try one by one.
-        command = [str(ANSIBLE / program), *inventories, "-e", "docker_host_harden=false", *words]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}"
+        inventories = ["-i", "molecule/lab/inventory/hosts.yml", "-i", f"tests/faults/lab/{self.machine}.yml"]
+        command = [str(_PLAYBOOK), *inventories, *words]
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    def play(self, *playbooks: str) -> None:
+        """Run playbooks, which are to succeed."""
+        done = self.ansible(*playbooks)
+        assert done.returncode == 0, f"{' '.join(done.args)} failed:\n{done.stdout}{done.stderr}"
+
+    def run(self, *words: str, content: bytes | None = None, check: bool = True) -> str:
+        """Run a command on the machine, as root."""
+        pipe = ["-i"] if content is not None else []
+        return docker("exec", *pipe, self.container, *words, content=content, check=check)
+
+    def shell(self, script: str) -> str:
+        return self.run("sh", "-ec", script)
+
+    def write(self, path: str, text: str) -> None:
+        self.run("sh", "-c", 'mkdir -p "$(dirname "$1")" && cat > "$1"', "sh", path, content=text.encode())
+
+    def has(self, path: str) -> bool:
+        return subprocess.run(["docker", "exec", self.container, "test", "-e", path], check=False).returncode == 0
+
+    def load(self, *images: str) -> None:
+        """Give the machine's engine images of the engine that it runs on."""
+        with subprocess.Popen(["docker", "image", "save", *images], stdout=subprocess.PIPE) as saved:
+            load = ["docker", "exec", "-i", self.container, "docker", "image", "load"]
+            subprocess.run(load, stdin=saved.stdout, check=True, capture_output=True)
+
+    @property
+    def address(self) -> str:
+        form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+        return docker("container", "inspect", "--format", form, self.container)
+
+    def module(self, module: str, **options: t.Any) -> Result:
+        """Run a module by itself, and return its result, whatever it is."""
+        return result_of(self.start(module, options))
+
+    def start(self, module: str, options: t.Mapping[str, t.Any]) -> subprocess.Popen[bytes]:
+        return _fed([*self.python, f"{_CODE}/run_module.py", module], options)
+
+    def start_program(self, program: str, options: t.Mapping[str, t.Any], *words: str) -> subprocess.Popen[bytes]:
+        """Start Python code with the collection at hand; it reads the options from its standard input."""
+        return _fed([*self.python, "-c", program, *words], options)
+
+    @property
+    def python(self) -> list[str]:
+        """What starts Python there, with the collection at hand."""
+        return ["docker", "exec", "-i", "-e", f"PYTHONPATH={_CODE}", self.container, _PYTHON]
+
+    def start_ssh(self, module: str, shared: str = "", **options: t.Any) -> subprocess.Popen[bytes]:
+        """Start a module over SSH: on a connection of its own, or on one that all with the same name share."""
+        words = ["sudo", "env", f"PYTHONPATH={_CODE}", _PYTHON, f"{_CODE}/run_module.py", module]
+        control = ["-o", "ControlMaster=auto", "-o", f"ControlPath={self.work}/{shared}", "-o", "ControlPersist=60"]
+        return _fed([*self._ssh(), *(control if shared else []), f"robot@{self.address}", *words], options)
+
+    def ssh(self, module: str, shared: str = "", **options: t.Any) -> Result:
+        return result_of(self.start_ssh(module, shared, **options))
+
+    def reached_by_ssh(self) -> bool:
+        argv = [*self._ssh(), f"robot@{self.address}", "true"]
+        return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+
+    def _ssh(self) -> list[str]:
+        return [
+            *("ssh", "-F", "/dev/null", "-i", str(self.work / "id_robot"), "-o", "IdentitiesOnly=yes"),
+            *("-o", f"UserKnownHostsFile={self.work / 'known_hosts'}", "-o", f"HostKeyAlias={self.machine}"),
+            *("-o", "ConnectTimeout=2", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"),
+        ]
+
+    def cut_power(self) -> None:
+        """Cut the power, and give it back: systemd begins to start all that it starts."""
+        docker("kill", self.container)
+        docker("start", self.container)
+
+    def wait_for_boot(self) -> None:
+        """Wait until systemd has started all that it starts."""
+        states = ("running", "degraded")
+        wait_for(lambda: self.run("systemctl", "is-system-running", check=False) in states)
 
 
-def _fed(argv: list[str], options: dict[str, t.Any]) -> subprocess.Popen[bytes]:
+def _fed(argv: list[str], options: t.Mapping[str, t.Any]) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None
     process.stdin.write(json.dumps(options).encode())
@@ -143,5 +171,19 @@ def _fed(argv: list[str], options: dict[str, t.Any]) -> subprocess.Popen[bytes]:
 
 
 def result_of(process: subprocess.Popen[bytes]) -> Result:
+    """Wait for a module, and return what it printed."""
     printed = process.communicate()[0]
     return t.cast(Result, json.loads(printed))
+
+
+def _collection_code() -> bytes:
+    """What modules need to run without a controller: this collection's code and Ansible's for hosts, as a tar."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for part in ("modules", "module_utils"):
+            tar.add(ROOT / "plugins" / part, f"{_COLLECTION}/{part}")
+        library = Path(next(iter(ansible.module_utils.__path__)))
+        tar.add(library, "ansible/module_utils")
+        tar.add(library.parent / "release.py", "ansible/release.py")
+        tar.addfile(tarfile.TarInfo("ansible/__init__.py"))
+    return buffer.getvalue()

@@ -34,7 +34,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.emorobcare.fleet.plugins.modules import stack_release
 
 PYTHON = os.path.realpath(t.cast(str, getattr(sys, "_base_executable", sys.executable)))
-PATIENCE = 60.0  # seconds until a test gives up waiting for something to happen
+PATIENCE = 120.0  # seconds until a test gives up waiting for something to happen
 
 RUN_MODULE = """
 import json, sys

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import faulthandler
 import json
 import signal
 import typing as t
@@ -41,18 +40,9 @@ with patch_module_args(json.load(sys.stdin)):
 """
 
 
-@pytest.fixture(name="engines", scope="session")
-def engines_fixture(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, base: str
-) -> t.Iterator[Engines]:
-    limit = float(request.config.getini("faulthandler_timeout"))
-
-    def take_time() -> None:
-        """Give each step of a machine's coming the time that a test has, where tests are timed."""
-        if limit:
-            faulthandler.dump_traceback_later(limit, exit=True)
-
-    with Engines(tmp_path_factory.mktemp("engines"), base, take_time) as engines:
+@pytest.fixture(name="engines", scope="module")
+def engines_fixture(tmp_path_factory: pytest.TempPathFactory, base: str) -> t.Iterator[Engines]:
+    with Engines(tmp_path_factory.mktemp("engines"), base) as engines:
         yield engines
 
 
@@ -126,7 +116,7 @@ def test_a_request_under_way_through_the_engines_proxy_is_waited_for(host: Host)
 def test_an_engine_that_does_not_start_is_started_with_the_old_file_and_nobody_notices(host: Host) -> None:
     before = host.started()
     with host.asked() as clients:
-        result = host.module(options=BAD, restart=True)
+        result = host.daemon(options=BAD, restart=True)
     nothing_lost(clients)
     assert (result["failed"], result["reason"], result["reverted"]) == (True, "restart_failed", True)
     assert "unknown log opt 'max-fle'" in result["msg"]
@@ -137,18 +127,18 @@ def test_an_engine_that_does_not_start_is_started_with_the_old_file_and_nobody_n
 
 
 def test_what_waited_for_a_restart_is_taken_back_as_well_when_the_engine_does_not_start(host: Host) -> None:
-    host.write('{"debug": false}\n')
+    host.put('{"debug": false}\n')
     result = host.done(options=BAD)
     assert (result["action"], result["needs_restart"]) == ("reload", True)
     assert set(result["pending"]) == {"log-opts"}
-    assert host.module(options=BAD, restart=True)["reason"] == "restart_failed"
+    assert host.daemon(options=BAD, restart=True)["reason"] == "restart_failed"
     assert json.loads(host.file() or "") == {"debug": False, "live-restore": True}
     assert host.docker("version", "--format", "{{.Server.Version}}")
 
 
 def test_the_file_of_before_the_first_change_comes_back_and_containers_run_on(host: Host) -> None:
     text = '{"debug":   true}'
-    host.write(text)
+    host.put(text)
     host.done(options=GOOD, restart=True, probe=False)
     before = host.started()
     with host.asked() as clients:
@@ -180,11 +170,11 @@ def test_without_leave_the_engine_is_not_restarted_and_check_mode_touches_nothin
     assert host.engine() != process
 
 
-def test_containers_from_before_a_log_limit_are_named(new: Host, base: str) -> None:
+def test_containers_from_before_a_log_limit_are_named(new: Host) -> None:
     result = new.done(options=LIMITS, restart=True, probe=False)
     assert result["stale"] == ["web"]
     new.docker("rm", "--force", "web")
-    new.serve(base)
+    new.serve()
     assert new.done(options=LIMITS, restart=True)["stale"] == []
 
 
@@ -208,8 +198,8 @@ def test_without_live_restore_containers_that_no_policy_starts_run_again(host: H
 
 
 def test_a_flag_of_the_unit_is_refused_and_not_left_to_kill_the_engine(host: Host) -> None:
-    flag = {"hosts": ["unix:///var/run/docker.sock"]} if host.name != "plain" else {"debug": True}
-    if host.name == "plain":
+    flag = {"hosts": ["unix:///var/run/docker.sock"]} if host.machine != "plain" else {"debug": True}
+    if host.machine == "plain":
         host.restart_by_hand("--debug")
     message = host.refused("option_is_flag", options=flag, restart=True)
     assert "refuses to be told twice" in message
@@ -241,7 +231,7 @@ def test_addresses_that_the_host_itself_has_are_refused_and_a_free_network_is_na
 
 
 def test_a_file_that_is_no_json_is_refused_with_its_line(new: Host) -> None:
-    new.write('{\n  "debug": true\n  "icc": false\n}\n')
+    new.put('{\n  "debug": true\n  "icc": false\n}\n')
     assert "line 3, column 3" in new.refused("file_invalid", options=LIMITS)
 
 
@@ -255,7 +245,7 @@ def test_live_restore_in_a_swarm_is_refused(new: Host) -> None:
 
 @pytest.mark.parametrize("state", ["up", "down"])
 def test_killed_in_mid_restart_the_old_file_and_a_running_engine_come_back_by_themselves(new: Host, state: str) -> None:
-    process = new.start({"options": GOOD, "restart": True, "probe": False}, KILLED, state)
+    process = new.start_program(KILLED, {"options": GOOD, "restart": True, "probe": False}, state)
     process.communicate()
     assert process.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)
     wait_for(lambda: json.loads(new.file() or "{}") == {"live-restore": True})
@@ -270,7 +260,7 @@ def test_a_hold_that_nobody_releases_ends_by_itself(new: Host) -> None:
         "from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_engine import run_command; "
         f"assert Hold(run_command, [Port({PORT})], 3).place()"
     )
-    new.python(rules)
+    new.execute(rules)
     with Client(new.container, "127.0.0.1", "/", 1) as client:  # returns when the first request was answered
         pass
     assert not client.asked.lost
@@ -283,7 +273,7 @@ def test_the_table_of_keys_is_that_of_the_real_engines(new: Host, old: Host) -> 
         names = [name for name in known(version) if KEYS[name].kind != "map"]
         document = dict.fromkeys((*names, "no-such-key"))
         path = "/root/keys.json"
-        host.run("sh", "-c", f"cat > {path}", content=json.dumps(document).encode())
+        host.write(path, json.dumps(document))
         validate = ["--validate"] if host is new else []  # an older engine stops at the key that it does not know
         said = host.run("sh", "-c", f"dockerd {' '.join(validate)} --config-file={path} 2>&1 || true")
         unknown = {name.strip() for name in said.partition("configuration option: ")[2].split(",")}
@@ -297,6 +287,6 @@ def test_the_engines_own_file_is_readable_by_all_and_writable_by_root(new: Host)
 
 def test_a_password_of_a_proxy_is_in_no_diff(new: Host) -> None:
     proxies = {"proxies": {"https-proxy": "http://robot:geheim@proxy.example:3128"}}
-    told = new.module(options=proxies, _ansible_check_mode=True, _ansible_diff=True)
+    told = new.daemon(options=proxies, _ansible_check_mode=True, _ansible_diff=True)
     assert "proxy.example" in json.dumps(told["diff"])
     assert "geheim" not in json.dumps(told["diff"])

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import typing as t
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_containers import CONTAINER_CONTROLS
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_judge import CONTROLS
 from ansible_collections.emorobcare.fleet.tests.faults._audited import CONFIG, Audited
-from ansible_collections.emorobcare.fleet.tests.faults._releases import PATIENCE, Result
+from ansible_collections.emorobcare.fleet.tests.faults._releases import PATIENCE
 
 _DROP_IN = "/etc/systemd/system/docker.service.d/tcp.conf"
 _SOCKET_UNIT = "/usr/lib/systemd/system/docker.socket"
@@ -231,10 +230,10 @@ def test_the_module_fails_by_its_rules_and_writes_metrics_that_prometheus_reads(
     path = "/var/lib/metrics/docker_host_audit.prom"
     host.shell("chmod 0666 /etc/docker/daemon.json")
     try:
-        checked = host.module(strict=True, textfile=path, _ansible_check_mode=True)
+        checked = host.module("docker_host_audit", strict=True, textfile=path, _ansible_check_mode=True)
         assert host.shell("ls /var/lib") == host.shell("ls /var/lib | grep --invert-match metrics")
-        result = host.module(strict=True, textfile=path)
-        warned = host.module(strict=True, rules={"daemon-json-mode": {"level": "warn"}})
+        result = host.module("docker_host_audit", strict=True, textfile=path)
+        warned = host.module("docker_host_audit", strict=True, rules={"daemon-json-mode": {"level": "warn"}})
     finally:
         host.shell("chmod 0644 /etc/docker/daemon.json")
     assert checked["reason"] == "controls_failed"
@@ -336,21 +335,20 @@ def test_a_swarm_is_held_against_its_controls_step_by_step(host: Audited) -> Non
 def test_the_playbook_shows_what_does_not_hold_and_refuses_it_only_if_it_is_strict(host: Audited) -> None:
     host.shell("chmod 0666 /etc/docker/daemon.json")
     try:
-        ended, said = host.play("playbooks/audit.yml")
-        strictly, refused = host.play("playbooks/audit.yml", "--extra-vars", "docker_host_audit_strict=true")
+        done = host.ansible("playbooks/audit.yml")
+        strictly = host.ansible("playbooks/audit.yml", "--extra-vars", "docker_host_audit_strict=true")
     finally:
         host.shell("chmod 0644 /etc/docker/daemon.json")
-    assert ended == 0, said
-    assert "/etc/docker/daemon.json (0666, at most 0644)" in said
-    assert "changed=0" in said
-    assert strictly != 0
-    assert "audited: 1 control fails: 3.18 daemon-json-mode" in refused
+    assert done.returncode == 0, done.stdout
+    assert "/etc/docker/daemon.json (0666, at most 0644)" in done.stdout
+    assert "changed=0" in done.stdout
+    assert strictly.returncode != 0
+    assert "audited: 1 control fails: 3.18 daemon-json-mode" in strictly.stdout
 
 
 def test_an_audit_changes_nothing_of_what_it_looks_at(host: Audited) -> None:
     listed = "find /etc /run/docker.sock /var/lib/docker -printf '%p %m %u %T@ %s\\n' | sort | sha256sum"
-    asked = json.dumps({"rules": {}})
     before = host.shell(listed)
-    first: Result = host.module(**json.loads(asked))
+    first = host.module("docker_host_audit")
     assert host.shell(listed) == before
     assert not first["changed"]

@@ -14,7 +14,8 @@ import typing as t
 import pytest
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_probe import NAMES
-from ansible_collections.emorobcare.fleet.tests.faults._lab_host import LabHost, result_of, wait_until
+from ansible_collections.emorobcare.fleet.tests.faults._lab_host import LabHost, result_of
+from ansible_collections.emorobcare.fleet.tests.faults._releases import wait_for
 
 FILE = "/etc/fleet/demo.nft"
 STATE = "/var/lib/fleet/host"
@@ -35,14 +36,8 @@ HARDENED = {
 
 @pytest.fixture(name="host", scope="module")
 def host_fixture(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[LabHost]:
-    host = LabHost(tmp_path_factory.mktemp("lab"), "host-change")
-    try:
-        host.start_up()
-        host.run("apt-get", "update", "--quiet")
-        host.run("apt-get", "install", "--quiet", "--yes", "--no-install-recommends", "nftables")
+    with LabHost(tmp_path_factory.mktemp("lab"), "host-change", "changed") as host:
         yield host
-    finally:
-        host.remove()
 
 
 @pytest.fixture(name="untouched")
@@ -154,10 +149,10 @@ def test_a_rule_that_its_checker_refuses_changes_nothing(untouched: LabHost) -> 
 
 def test_a_change_that_locks_ssh_out_goes_back_by_itself(untouched: LabHost) -> None:
     process = untouched.start_ssh("host_change", **firewall("input", "tcp dport 22 drop", confirm=8, probe=False))
-    wait_until(lambda: not untouched.reached_by_ssh())
-    wait_until(untouched.reached_by_ssh)
+    wait_for(lambda: not untouched.reached_by_ssh())
+    wait_for(untouched.reached_by_ssh)
     assert result_of(process)["waits"] == 8  # its own connection was held up, too
-    wait_until(lambda: untouched.has(f"{STATE}/demo/note.json"))
+    wait_for(lambda: untouched.has(f"{STATE}/demo/note.json"))
     told = untouched.ssh("host_change", name="demo", state="confirmed")
     assert (told["failed"], told["reason"]) == (True, "unconfirmed")
     assert "nobody confirmed change demo within 8 s" in told["msg"]
@@ -179,13 +174,13 @@ def test_only_a_new_connection_confirms(untouched: LabHost) -> None:
 def test_a_task_that_is_killed_is_followed_by_the_way_back(untouched: LabHost, signal: str) -> None:
     untouched.run("rm", "--force", "/run/pids")
     stays = {"activate": [["nft", "--file", FILE], ["sh", "-c", STAYS]], "probe": False}
-    process = untouched.start("host_change", **{**firewall("input", "udp dport 9 drop"), **stays})
-    wait_until(lambda: untouched.has("/run/pids"))
+    process = untouched.start("host_change", {**firewall("input", "udp dport 9 drop"), **stays})
+    wait_for(lambda: untouched.has("/run/pids"))
     module, command = untouched.run("cat", "/run/pids").split()
     assert untouched.has(FILE)
     untouched.run("kill", f"-{signal}", module)
     printed = process.communicate()[0]
-    wait_until(lambda: not untouched.has(f"{STATE}/demo/journal.json"))
+    wait_for(lambda: not untouched.has(f"{STATE}/demo/journal.json"))
     if signal == "KILL":
         untouched.run("kill", command)
         told = untouched.module("host_change", name="demo", state="absent")["recovered"]
@@ -217,6 +212,7 @@ def test_a_power_cut_while_a_change_waits_is_followed_by_a_boot_on_the_old_files
     environment = ["systemctl", "show", "docker", "--property=Environment"]
     assert "DEMO" in untouched.run(*environment)
     untouched.cut_power()
+    untouched.wait_for_boot()
     assert not untouched.has(drop_in)
     assert untouched.run("sh", "-c", "stat --format '%a %U %G' /etc/motd && cat /etc/motd") == before
     assert "DEMO" not in untouched.run(*environment)
@@ -227,8 +223,8 @@ def test_a_power_cut_while_a_change_waits_is_followed_by_a_boot_on_the_old_files
 def test_two_changes_at_once_are_refused(untouched: LabHost) -> None:
     untouched.run("rm", "--force", "/run/pids")
     stays = {"activate": [["sh", "-c", STAYS]], "deactivate": [["true"]], "probe": False}
-    process = untouched.start("host_change", **{**firewall("input", "udp dport 9 drop"), **stays})
-    wait_until(lambda: untouched.has("/run/pids"))
+    process = untouched.start("host_change", {**firewall("input", "udp dport 9 drop"), **stays})
+    wait_for(lambda: untouched.has("/run/pids"))
     module, command = untouched.run("cat", "/run/pids").split()
     for check in (False, True):
         other = {**firewall("input", "udp dport 9 drop"), "name": "other", "_ansible_check_mode": check}
@@ -249,6 +245,6 @@ def test_contents_that_are_not_to_be_shown_are_nowhere(untouched: LabHost) -> No
     assert [result.get("reason") for result in results] == ["validate_failed", None]
     assert secret not in json.dumps(results)
     untouched.run("logger", "--tag", "ansible", "the log is written")
-    wait_until(lambda: "the log is written" in untouched.run("journalctl", "--boot", "--no-pager"))
+    wait_for(lambda: "the log is written" in untouched.run("journalctl", "--boot", "--no-pager"))
     assert secret not in untouched.run("journalctl", "--boot", "--no-pager")
     assert untouched.module("host_change", name="demo", state="absent")["changed"]

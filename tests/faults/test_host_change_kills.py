@@ -25,7 +25,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_jour
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_run import confirm, transact
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import HostError
 from ansible_collections.emorobcare.fleet.tests.faults._crash import LoopDisk, before_each_step, killed_at
-from ansible_collections.emorobcare.fleet.tests.faults._lab_host import wait_until
+from ansible_collections.emorobcare.fleet.tests.faults._releases import wait_for
 
 Tree = dict[str, tuple[int, str]]
 MOST_STEPS = 400
@@ -252,7 +252,7 @@ def test_without_systemd_the_guard_is_a_process_that_outlives_the_task(tmp_path:
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    wait_until(lambda: not journal.exists())
+    wait_for(lambda: not journal.exists())
     assert host.tree() == before
     again = host.do(host.change("one\n"))
     assert again.recovered == ("change demo was cut off (activating) and was taken back",)
@@ -263,7 +263,7 @@ def test_what_nobody_confirms_goes_back_and_what_somebody_confirms_stays(tmp_pat
     before = host.tree()
     assert guarded(host, dataclasses.replace(host.change("one\n"), confirm=1)).waits == 1
     assert host.tree() != before
-    wait_until(lambda: not (Path(host.folder) / "demo" / "journal.json").exists())
+    wait_for(lambda: not (Path(host.folder) / "demo" / "journal.json").exists())
     assert host.tree() == before
     with pytest.raises(HostError, match="nobody confirmed change demo within 1 s") as caught:
         confirm("demo", folder=host.folder, check=False)

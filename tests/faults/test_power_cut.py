@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import subprocess
 import time
 import typing as t
@@ -33,7 +32,6 @@ HEAD = ("POWER CUT IN", "FIRST ANSWER", "AFTER", "SERVES THEN", "RECOVERED AFTER
 @pytest.fixture(name="robot", scope="module")
 def robot_fixture(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> t.Iterator[Robot]:
     sides = Sides(Path("/nowhere"), base_image(), stack="shop", ingress=make("base-haproxy"))
-    faulthandler.cancel_dump_traceback_later()  # setting a machine up takes minutes where the archive is slow
     with Robot(tmp_path_factory.mktemp("robot"), sides) as robot:
         yield robot
     capture = request.config.pluginmanager.getplugin("capturemanager")
@@ -65,7 +63,7 @@ def test_a_machine_boots_into_one_release_whichever_step_the_power_was_cut_in(ro
     bad = {"expect": "mode == 'other'", "timeout": 3.0} if step == "going_back" else {}
     robot.kill_when(robot.release(new, rollout={"soak": 2}, **bad), step)
 
-    boot = robot.cut_power()
+    boot = robot.boot()
 
     assert boot.first in {old, new}
     serves = check_whole(robot, boot, step, {old, new})
@@ -85,12 +83,12 @@ def test_a_machine_boots_into_one_release_whatever_was_half_done(robot: Robot, p
     began = time.monotonic()
     robot.deploy(robot.release(old))
     lasted = time.monotonic() - began
-    process = robot.start(robot.release(new, rollout={"soak": 1}))
+    process = robot.start("stack_release", robot.release(new, rollout={"soak": 1}))
     with contextlib.suppress(subprocess.TimeoutExpired):  # the moment is the fault that is injected
         process.wait(timeout=part * lasted)
     step = robot.journal()["phase"]
 
-    boot = robot.cut_power()
+    boot = robot.boot()
 
     process.communicate()
     check_whole(robot, boot, f"{part:.0%} of an update ({step})", {old, new})
