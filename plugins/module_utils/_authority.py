@@ -31,12 +31,12 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_files im
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import make_dirs
 from ansible_collections.emorobcare.fleet.plugins.module_utils._text import printable
 
-RENEW_BEFORE = 30 * 86400
-"""Seconds of validity below which a certificate is renewed."""
+RENEW_BEFORE = 400 * 86400
+"""Seconds of validity below which a certificate is renewed: a host that is visited once a year never lacks one."""
 
 AUTHORITY = "authority"
 
-_AUTHORITY_DAYS, _DAYS = "3650", "397"
+_AUTHORITY_DAYS, _DAYS = "3650", "825"  # no longer than every client takes of an authority that its owner added
 _KEY_IDS = ("subjectKeyIdentifier = hash", "authorityKeyIdentifier = keyid")
 _AUTHORITY_EXTENSIONS = (
     "basicConstraints = critical,CA:TRUE,pathlen:0",
@@ -140,10 +140,10 @@ def ensure_authority(folder: str) -> bool:
 def ensure_certificate(folder: str, name: str, names: t.Iterable[str]) -> Certificate:
     """Return the certificate C(<folder>/<name>.pem) for names and addresses, made anew where that is due.
 
-    That is when it has less than 30 days left, its names changed, or another authority made it.
+    That is when it has less than `RENEW_BEFORE` left, its names changed, or another authority made it.
 
     Raises:
-        ReleaseError: as `ensure_authority`, or a name is none.
+        ReleaseError: as `ensure_authority`, a name is none, or the authority does not hold at this time.
     """
     wanted = alternative_names(names)
     ensure_authority(folder)
@@ -159,6 +159,15 @@ def ensure_certificate(folder: str, name: str, names: t.Iterable[str]) -> Certif
         write_file(request, _run(request_argv(key, config)), 0o600)
         # Positive, and not to be guessed: a serial is at most 20 bytes, the first bit 0.
         signed = _run(sign_argv(folder, request, config, f"01{secrets.token_hex(18)}"))
+        unproven = f"{config}.pem"
+        write_file(unproven, signed, 0o600)
+        verified = _start(verify_argv(folder, unproven))
+        if verified.returncode != 0:
+            said = printable(verified.stderr.decode(errors="replace"))
+            raise _failed(
+                f"what {folder}/{AUTHORITY}.pem vouches for would be believed by nobody: {said}. If the clock of this "
+                f"host is right, move {folder} away: the next run makes an authority, which clients must be given"
+            )
         pem = signed + (read_file(os.path.join(folder, f"{AUTHORITY}.pem")) or b"") + key_pem
         write_file(path, pem, 0o600)
     return Certificate(pem, renewed=True)

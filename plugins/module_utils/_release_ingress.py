@@ -12,7 +12,7 @@ import os
 import time
 import typing as t
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._authority import ensure_authority, ensure_certificate
+from ansible_collections.emorobcare.fleet.plugins.module_utils._authority import ensure_certificate
 from ansible_collections.emorobcare.fleet.plugins.module_utils._containers import Container, look
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Compose, must
 from ansible_collections.emorobcare.fleet.plugins.module_utils._ingress_compose import SERVICE, ingress_compose
@@ -192,7 +192,6 @@ class Door:
             pem = candidate.secrets[ingress.tls.certificate]
         else:
             authority = os.path.join(self._site.places.root, "authority")
-            ensure_authority(authority)
             pem = ensure_certificate(authority, self._stack, ingress.hosts or (os.uname().nodename,)).pem
         return write_certificate(self._places, pem)
 

@@ -4,11 +4,16 @@
 
 from __future__ import annotations
 
+import datetime
 import pathlib
 import subprocess
 import typing as t
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils import _authority
 from ansible_collections.emorobcare.fleet.plugins.module_utils._authority import (
@@ -62,7 +67,7 @@ def lose_the_authority(folder: pathlib.Path, _monkeypatch: pytest.MonkeyPatch) -
 
 
 def let_time_pass(_folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    monkeypatch.setattr(_authority, "RENEW_BEFORE", 398 * 86400)
+    monkeypatch.setattr(_authority, "RENEW_BEFORE", 826 * 86400)
     return NAMES
 
 
@@ -96,6 +101,20 @@ def test_an_authority_is_kept_and_finished_when_a_run_was_cut_off(folder: pathli
     assert (folder / "authority.key").read_bytes() == key
 
 
+def test_an_authority_that_does_not_hold_any_more_is_named_with_the_way_out(folder: pathlib.Path) -> None:
+    ensure_authority(str(folder))
+    key = serialization.load_pem_private_key((folder / "authority.key").read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "old")])
+    long_ago = datetime.datetime(2020, 1, 1)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, long_ago, long_ago + datetime.timedelta(days=9))
+    made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    (folder / "authority.pem").write_bytes(made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+    with pytest.raises(ReleaseError, match=r"certificate has expired.* move .* away"):
+        ensure_certificate(str(folder), "robot", NAMES)
+    assert sorted(path.name for path in folder.iterdir()) == ["authority.key", "authority.pem"]
+
+
 WRONG = [
     pytest.param([], "it has no name", id="none"),
     pytest.param(["Robot"], "'Robot' is neither a name in lower-case letters nor an address", id="upper case"),
@@ -119,7 +138,7 @@ def test_no_secret_is_an_argument() -> None:
     assert sign_argv("/f", "/f/x.csr", "/f/x.cnf", "01ab") == [
         *("openssl", "x509", "-req", "-sha256", "-in", "/f/x.csr"),
         *("-CA", "/f/authority.pem", "-CAkey", "/f/authority.key"),
-        *("-set_serial", "0x01ab", "-days", "397", "-extfile", "/f/x.cnf", "-extensions", "extensions"),
+        *("-set_serial", "0x01ab", "-days", "825", "-extfile", "/f/x.cnf", "-extensions", "extensions"),
     ]
     assert config_text("n", ["a = b"]).splitlines()[-2:] == ["[extensions]", "a = b"]
 
