@@ -128,7 +128,14 @@ def test_stateful_services_are_recreated_only_when_they_changed_and_come_back_wi
     assert sides.ask() == {"text": "new", "mode": "good", "kept": "first"}
 
 
-@pytest.mark.parametrize("step", [*STEPS, "retire", "going_back"])
+# Before the switch, in it, and on the way back; `make test-all` tries all the others.
+OFTEN = ("gate", "switch", "going_back")
+KILLS = [
+    step if step in OFTEN else pytest.param(step, marks=pytest.mark.slow) for step in (*STEPS, "retire", "going_back")
+]
+
+
+@pytest.mark.parametrize("step", KILLS)
 def test_killed_at_any_step_the_host_serves_one_release_and_the_next_run_finishes(sides: Sides, step: str) -> None:
     more: dict[str, t.Any] = {"db": {"snapshot": [PYTHON, "-S", "-c", "pass"]}}
     bad: dict[str, t.Any] = {"expect": "mode == 'other'", "timeout": 3.0} if step == "going_back" else {}
