@@ -71,6 +71,14 @@ def test_files_are_told_with_the_mode_that_they_should_have(run: Run, tmp_path: 
     )
 
 
+@pytest.mark.parametrize("target", ["/dev/null", "/no/such/file"])
+def test_a_link_that_leads_to_no_file_is_left_alone(run: Run, tmp_path: Path, target: str) -> None:
+    (tmp_path / "docker.socket").symlink_to(target)
+    for path in (f"{tmp_path}/docker.socket", f"{tmp_path}/*"):
+        found = run(owned=[{"path": path, "mode": "0644"}])
+        assert (found["owned"], found["loose"]) == ([], [])
+
+
 def test_a_mode_that_is_none_is_refused(run: Run) -> None:
     found = run(owned=[{"path": "/etc", "mode": "rw-r--r--"}])
     assert found["failed"]
