@@ -279,6 +279,34 @@ def test_what_the_kernel_had_first_is_what_it_is_given_back() -> None:
     assert decide("__docker_host_kernel_back", __docker_host_host=found) == ["net.a=1", "net.b=2"]
 
 
+BPF = "kernel.unprivileged_bpf_disabled"
+
+
+def test_no_setting_is_one_that_the_kernel_would_not_give_back_before_a_boot() -> None:
+    assert decide("__docker_host_kernel_wanted")[BPF] == 2
+    found = host_info(sysctls={BPF: "0"}, drifted=[BPF])
+    assert decide("__docker_host_kernel_back", __docker_host_host=found) == [f"{BPF}=0"]
+    assert decide("__docker_host_kernel_drifted", __docker_host_host=found) == [BPF]
+
+
+def test_what_the_kernel_lets_nobody_change_before_a_boot_is_neither_loaded_nor_given_back() -> None:
+    found = host_info(sysctls={BPF: "1", "net.a": "0"}, drifted=[BPF], notes={"kernel": {BPF: "2"}})
+    assert decide("__docker_host_kernel_back", __docker_host_host=found) == ["net.a=0"]
+    assert decide("__docker_host_kernel_drifted", __docker_host_host=found) == []
+    pattern = decide("__docker_host_kernel_load", __docker_host_host=found)[-1]
+    assert re.search(pattern, "net.a")
+    assert not re.search(pattern, BPF)
+    assert f"{BPF} = 2" in render("etc/sysctl.d/60-fleet-docker.conf", __docker_host_host=host_info(sysctls={BPF: "1"}))
+
+
+def test_a_user_who_asks_for_what_lasts_until_a_boot_gets_it_and_can_still_take_the_rest_back() -> None:
+    asked = {"docker_host_kernel_settings": {BPF: 1}}
+    found = host_info(sysctls={BPF: "2", "net.a": "0"}, drifted=[BPF])
+    assert decide("__docker_host_kernel_drifted", __docker_host_host=found, **asked) == [BPF]
+    assert re.search(decide("__docker_host_kernel_load", __docker_host_host=found, **asked)[-1], BPF)
+    assert decide("__docker_host_kernel_back", __docker_host_host=found, **asked) == ["net.a=0"]
+
+
 def rules(**more: t.Any) -> list[str]:
     return render("etc/audit/rules.d/60-fleet-docker.rules", __docker_host_host=host_info(), **more)
 
