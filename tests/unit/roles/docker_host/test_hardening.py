@@ -6,15 +6,20 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import re
 import typing as t
+from dataclasses import replace
 
 import pytest
 import yaml
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_host import KERNEL, watched_paths
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_facts import AuditFacts, Found, Listing
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_files import paths_of
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_host import KERNEL, look_at_host, watched_paths
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_keys import KEYS
+from ansible_collections.emorobcare.fleet.tests.unit.plugins._found import SOCKET_UNIT, UNIT, good, with_host
 from ansible_collections.emorobcare.fleet.tests.unit.roles.docker_host._role import ROLE, decide, host_info, render
 
 BY_DEFAULT = [
@@ -323,6 +328,34 @@ def test_all_that_the_audit_wants_watched_is_watched_and_no_full_log_halts_a_mac
         elif path.startswith("/") and not path.startswith(others) and not name.startswith(programs):
             assert path in watched or path == "/var/lib/docker" or name == "docker", path
     assert all(re.fullmatch(r"-w /\S+ -p wa -k docker", line) for line in rules())
+
+
+DROP_IN = "/etc/systemd/system/docker.service.d/fleet-firewall.conf"
+
+
+def with_drop_ins() -> Found:
+    """A host with the units of the engine's package, the role's own drop-in and one of somebody's."""
+    theirs = "/etc/systemd/system/docker.socket.d/theirs.conf"
+    return with_host(service_units=Listing((UNIT, DROP_IN)), socket_units=Listing((SOCKET_UNIT, theirs)))
+
+
+def test_the_audit_takes_the_roles_rules_for_all_that_it_wants_watched_the_roles_own_drop_in_too() -> None:
+    assert (
+        decide("__docker_host_firewall_before", __docker_host_host=host_info(), ansible_managed="")["path"] == DROP_IN
+    )
+    host = replace(with_drop_ins().host, audit=AuditFacts(tuple(rules()), True, True))
+    looked = look_at_host(Found(host, good().engine))
+    others = {"audit-data-root", "audit-etc-sysconfig-docker"}  # is off by default; is not Debian's
+    audited = {slug: one for slug, one in looked.items() if slug.startswith("audit-") and slug not in others}
+    assert DROP_IN in audited["audit-docker-service"].seen
+    assert not [one for one in audited.values() if one.evidence or one.unknown]
+
+
+def test_all_whose_owner_and_mode_the_audit_looks_at_is_held_by_the_role() -> None:
+    # By docker_host_files_extra; what is not Debian's.
+    others = ("/root/.docker/*", "/etc/sysconfig/*")
+    owned = [*others, *(one["path"] for one in decide("__docker_host_owned"))]
+    assert not [path for path in paths_of(with_drop_ins()) if not any(fnmatch.fnmatch(path, one) for one in owned)]
 
 
 def test_access_to_data_is_watched_only_when_that_is_asked_for() -> None:
