@@ -69,11 +69,11 @@ options:
         type: str
         required: true
       owner:
-        description: The name of its owner.
+        description: The name of its owner; empty where any is right.
         type: str
         default: root
       group:
-        description: The name of its group.
+        description: The name of its group; empty where any is right.
         type: str
         default: root
   folder:
@@ -150,7 +150,7 @@ paths:
 owned:
   description:
     - What is there of O(owned), with links followed, each once, as M(emorobcare.fleet.host_change) takes files. What is
-      tighter than it need be stays so.
+      tighter than it need be stays so, and an owner or a group that may be any is left out.
   type: list
   elements: dict
   returned: success
@@ -352,9 +352,10 @@ def look_owned(wanted: t.Iterable[t.Mapping[str, str]]) -> tuple[list[dict[str, 
                 continue
             mode = stat.S_IMODE(found.st_mode)
             should = tightened(mode, most)
-            names = name_of(found.st_uid, pwd.getpwuid), name_of(found.st_gid, grp.getgrgid)
-            rows[path] = {"path": path, "mode": f"{should:04o}", "owner": one["owner"], "group": one["group"]}
-            if mode != should or names != (one["owner"], one["group"]):
+            names = {"owner": name_of(found.st_uid, pwd.getpwuid), "group": name_of(found.st_gid, grp.getgrgid)}
+            belongs = {name: one[name] for name in names if one[name]}
+            rows[path] = {"path": path, "mode": f"{should:04o}", **belongs}
+            if mode != should or {**names, **belongs} != names:
                 loose.add(path)
     return list(rows.values()), sorted(loose)
 

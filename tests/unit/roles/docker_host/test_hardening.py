@@ -358,6 +358,11 @@ def test_all_whose_owner_and_mode_the_audit_looks_at_is_held_by_the_role() -> No
     assert not [path for path in paths_of(with_drop_ins()) if not any(fnmatch.fnmatch(path, one) for one in owned)]
 
 
+def test_the_engines_socket_keeps_the_group_that_the_engine_gives_it() -> None:
+    (socket,) = [one for one in decide("__docker_host_owned") if one["path"] == "/run/docker.sock"]
+    assert socket == {"path": "/run/docker.sock", "mode": "0660", "group": ""}
+
+
 def test_access_to_data_is_watched_only_when_that_is_asked_for() -> None:
     assert not any("/var/lib/docker" in line for line in rules())
     assert "-w /var/lib/docker -p wa -k docker" in rules(docker_host_audit_rules_data=True)
