@@ -15,7 +15,12 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_facts import AuditFacts, Found, Listing
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_facts import (
+    AuditFacts,
+    Found,
+    Listing,
+    read_audit_rules,
+)
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_files import paths_of
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_host import KERNEL, look_at_host, watched_paths
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_keys import KEYS
@@ -327,7 +332,13 @@ def test_all_that_the_audit_wants_watched_is_watched_and_no_full_log_halts_a_mac
             assert folder in watched  # a folder's rule is for all that is in it
         elif path.startswith("/") and not path.startswith(others) and not name.startswith(programs):
             assert path in watched or path == "/var/lib/docker" or name == "docker", path
-    assert all(re.fullmatch(r"-w /\S+ -p wa -k docker", line) for line in rules())
+    assert all(re.fullmatch(r"-w /\S+ -p x?wa -k docker", line) for line in rules())
+
+
+def test_who_runs_the_engines_command_is_noted_and_no_other_program_is() -> None:
+    assert [line for line in rules() if "x" in line.split()[3]] == ["-w /usr/bin/docker -p xwa -k docker"]
+    (rule,) = read_audit_rules(["-w /usr/bin/docker -p xwa -k docker"])
+    assert rule.covers("/usr/bin/docker")
 
 
 DROP_IN = "/etc/systemd/system/docker.service.d/fleet-firewall.conf"
