@@ -534,5 +534,6 @@ def test_profiles_and_lingering_users_are_files() -> None:
     (profile,) = decide("__docker_host_apparmor_files", docker_host_apparmor_profiles={"camera": "profile camera {}"})
     assert profile["path"] == "/etc/apparmor.d/fleet-camera"
     assert profile["validate"][0] == "apparmor_parser"
-    paths = [one["path"] for one in decide("__docker_host_rootless_files", docker_host_rootless_users=["ana", "ben"])]
-    assert paths[1:] == ["/var/lib/systemd/linger/ana", "/var/lib/systemd/linger/ben"]
+    files = decide("__docker_host_rootless_files", docker_host_rootless_users=["ana", "ben"])
+    assert files[0]["content"].splitlines() == ["[Service]", "Delegate=cpu cpuset io memory pids"]
+    assert [one["path"] for one in files[1:]] == ["/var/lib/systemd/linger/ana", "/var/lib/systemd/linger/ben"]
