@@ -62,7 +62,9 @@ def activate(commands: Commands, patience: float = PATIENCE) -> None:
     for argv in commands:
         ended = run(argv, patience)
         if ended.code:
-            raise HostError(f"{' '.join(argv)} failed: {ended}", reason="activate_failed")
+            # A program that is a word itself would hide what is wrong.
+            words = " ".join("…" if "\n" in word else word for word in argv)
+            raise HostError(f"{words} failed: {ended}", reason="activate_failed")
 
 
 def commit(places: Places, journal: Journal) -> None:

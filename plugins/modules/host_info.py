@@ -53,7 +53,9 @@ options:
     elements: path
     default: []
   owned:
-    description: Files, folders and sockets that should belong to somebody, and be open to no more than a mode says.
+    description:
+      - Files, folders and sockets that should belong to somebody, and be open to no more than a mode says.
+      - Links to anything else (that of a masked unit leads to C(/dev/null)), and to what is not there, are passed over.
     type: list
     elements: dict
     default: []
@@ -67,11 +69,11 @@ options:
         type: str
         required: true
       owner:
-        description: The name of its owner.
+        description: The name of its owner; empty where any is right.
         type: str
         default: root
       group:
-        description: The name of its group.
+        description: The name of its group; empty where any is right.
         type: str
         default: root
   folder:
@@ -148,7 +150,7 @@ paths:
 owned:
   description:
     - What is there of O(owned), with links followed, each once, as M(emorobcare.fleet.host_change) takes files. What is
-      tighter than it need be stays so.
+      tighter than it need be stays so, and an owner or a group that may be any is left out.
   type: list
   elements: dict
   returned: success
@@ -322,6 +324,15 @@ def name_of(number: int, kind: t.Callable[[int], t.Any]) -> str:
         return str(number)
 
 
+def stat_owned(path: str) -> os.stat_result | None:
+    """Look at a path; None where it is no file, folder or socket: the link of a masked unit leads to /dev/null."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found if stat.S_IFMT(found.st_mode) in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFSOCK) else None
+
+
 def look_owned(wanted: t.Iterable[t.Mapping[str, str]]) -> tuple[list[dict[str, str]], list[str]]:
     """Return how what is there of files, folders and sockets should be, and the paths of what is not so.
 
@@ -336,12 +347,15 @@ def look_owned(wanted: t.Iterable[t.Mapping[str, str]]) -> tuple[list[dict[str, 
         except ValueError:
             raise ValueError(f"owned: the mode of {one['path']} is an octal number such as 0644") from None
         for path in sorted(map(os.path.realpath, glob.glob(one["path"]))):
-            found = os.stat(path)
+            found = stat_owned(path)
+            if found is None:
+                continue
             mode = stat.S_IMODE(found.st_mode)
             should = tightened(mode, most)
-            names = name_of(found.st_uid, pwd.getpwuid), name_of(found.st_gid, grp.getgrgid)
-            rows[path] = {"path": path, "mode": f"{should:04o}", "owner": one["owner"], "group": one["group"]}
-            if mode != should or names != (one["owner"], one["group"]):
+            names = {"owner": name_of(found.st_uid, pwd.getpwuid), "group": name_of(found.st_gid, grp.getgrgid)}
+            belongs = {name: one[name] for name in names if one[name]}
+            rows[path] = {"path": path, "mode": f"{should:04o}", **belongs}
+            if mode != should or {**names, **belongs} != names:
                 loose.add(path)
     return list(rows.values()), sorted(loose)
 

@@ -18,6 +18,7 @@ FOLDERS = (
     "/etc/ssh",
     "/etc/sysctl.d",
     "/etc/systemd/system/docker.service.d",
+    "/etc/tmpfiles.d",
 )
 FILES = ("/etc/default/docker",)
 SETTINGS = ("accept_redirects", "secure_redirects", "send_redirects")

@@ -122,6 +122,12 @@ def test_what_is_only_slow_gets_its_time(host: Host, monkeypatch: pytest.MonkeyP
     assert host.do(host.change(), probe=answers("pass", "fail", "fail", "pass"), settle=60.0).changed
 
 
+def test_a_program_that_is_a_word_of_a_command_does_not_hide_what_is_wrong(host: Host) -> None:
+    program = "import sys\n\nsys.exit('sshd goes by something else')\n"
+    with pytest.raises(HostError, match=r"python3 -c … -x failed: exit code 1: sshd goes by something else"):
+        host.do(host.change(activate=(("python3", "-c", program, "-x"),), deactivate=(("true",),)))
+
+
 def test_a_command_that_fails_takes_the_change_back(host: Host) -> None:
     copies = ("cp", str(host.file), str(host.effective))
     commands = (copies, ("ls", "/nowhere"), ("touch", f"{host.effective}.never"))

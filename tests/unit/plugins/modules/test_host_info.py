@@ -71,6 +71,23 @@ def test_files_are_told_with_the_mode_that_they_should_have(run: Run, tmp_path: 
     )
 
 
+def test_what_may_have_any_group_keeps_its_own(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "docker.sock").touch(mode=0o600)
+    asked = {"path": f"{tmp_path}/docker.sock", "mode": "0660", "owner": (tmp_path / "docker.sock").owner()}
+    found = run(owned=[{**asked, "group": ""}])
+    assert found["owned"] == [{"path": asked["path"], "mode": "0600", "owner": asked["owner"]}]
+    assert found["loose"] == []
+    assert run(owned=[{**asked, "group": "no-group-of-that-name"}])["loose"] == [asked["path"]]
+
+
+@pytest.mark.parametrize("target", ["/dev/null", "/no/such/file"])
+def test_a_link_that_leads_to_no_file_is_left_alone(run: Run, tmp_path: Path, target: str) -> None:
+    (tmp_path / "docker.socket").symlink_to(target)
+    for path in (f"{tmp_path}/docker.socket", f"{tmp_path}/*"):
+        found = run(owned=[{"path": path, "mode": "0644"}])
+        assert (found["owned"], found["loose"]) == ([], [])
+
+
 def test_a_mode_that_is_none_is_refused(run: Run) -> None:
     found = run(owned=[{"path": "/etc", "mode": "rw-r--r--"}])
     assert found["failed"]

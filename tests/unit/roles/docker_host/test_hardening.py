@@ -6,25 +6,43 @@
 
 from __future__ import annotations
 
+import base64
+import fnmatch
 import json
 import re
 import typing as t
+from dataclasses import replace
 
 import pytest
 import yaml
+from ansible.template import trust_as_template
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_host import KERNEL, watched_paths
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_facts import (
+    AuditFacts,
+    Found,
+    Listing,
+    read_audit_rules,
+)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_files import paths_of
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_host import KERNEL, look_at_host, watched_paths
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_keys import KEYS
-from ansible_collections.emorobcare.fleet.tests.unit.roles.docker_host._role import ROLE, decide, host_info, render
+from ansible_collections.emorobcare.fleet.tests.unit.plugins._found import SOCKET_UNIT, UNIT, good, with_host
+from ansible_collections.emorobcare.fleet.tests.unit.roles.docker_host._role import (
+    ROLE,
+    decide,
+    host_info,
+    render,
+    templar,
+)
 
 BY_DEFAULT = [
     "time",
     "files",
-    "audit_rules",
     "kernel",
     "updates",
     "users",
     "daemon",
+    "audit_rules",
     "firewall",
     "ssh",
 ]
@@ -279,8 +297,40 @@ def test_what_the_kernel_had_first_is_what_it_is_given_back() -> None:
     assert decide("__docker_host_kernel_back", __docker_host_host=found) == ["net.a=1", "net.b=2"]
 
 
-def rules(**more: t.Any) -> list[str]:
-    return render("etc/audit/rules.d/60-fleet-docker.rules", __docker_host_host=host_info(), **more)
+BPF = "kernel.unprivileged_bpf_disabled"
+
+
+def test_no_setting_is_one_that_the_kernel_would_not_give_back_before_a_boot() -> None:
+    assert decide("__docker_host_kernel_wanted")[BPF] == 2
+    found = host_info(sysctls={BPF: "0"}, drifted=[BPF])
+    assert decide("__docker_host_kernel_back", __docker_host_host=found) == [f"{BPF}=0"]
+    assert decide("__docker_host_kernel_drifted", __docker_host_host=found) == [BPF]
+
+
+def test_what_the_kernel_lets_nobody_change_before_a_boot_is_neither_loaded_nor_given_back() -> None:
+    found = host_info(sysctls={BPF: "1", "net.a": "0"}, drifted=[BPF], notes={"kernel": {BPF: "2"}})
+    assert decide("__docker_host_kernel_back", __docker_host_host=found) == ["net.a=0"]
+    assert decide("__docker_host_kernel_drifted", __docker_host_host=found) == []
+    pattern = decide("__docker_host_kernel_load", __docker_host_host=found)[-1]
+    assert re.search(pattern, "net.a")
+    assert not re.search(pattern, BPF)
+    assert f"{BPF} = 2" in render("etc/sysctl.d/60-fleet-docker.conf", __docker_host_host=host_info(sysctls={BPF: "1"}))
+
+
+def test_a_user_who_asks_for_what_lasts_until_a_boot_gets_it_and_can_still_take_the_rest_back() -> None:
+    asked = {"docker_host_kernel_settings": {BPF: 1}}
+    found = host_info(sysctls={BPF: "2", "net.a": "0"}, drifted=[BPF])
+    assert decide("__docker_host_kernel_drifted", __docker_host_host=found, **asked) == [BPF]
+    assert re.search(decide("__docker_host_kernel_load", __docker_host_host=found, **asked)[-1], BPF)
+    assert decide("__docker_host_kernel_back", __docker_host_host=found, **asked) == ["net.a=0"]
+
+
+FOLDERS = ["/etc", "/etc/default", "/etc/systemd", "/run", "/usr/bin", "/usr/lib/systemd/system", "/usr/sbin"]
+
+
+def rules(folders: t.Iterable[str] = (*FOLDERS, "/var/lib"), **more: t.Any) -> list[str]:
+    found = host_info(paths=dict.fromkeys(folders, ""))
+    return render("etc/audit/rules.d/60-fleet-docker.rules", __docker_host_host=found, **more)
 
 
 def test_all_that_the_audit_wants_watched_is_watched_and_no_full_log_halts_a_machine() -> None:
@@ -290,17 +340,105 @@ def test_all_that_the_audit_wants_watched_is_watched_and_no_full_log_halts_a_mac
     programs = ("containerd", "dockerd", "runc")
     for path in watched_paths():
         folder, _slash, name = path.rpartition("/")
-        if path == "/run/containerd/containerd.sock":
-            assert folder in watched  # a folder's rule is for all that is in it
-        elif path.startswith("/") and not path.startswith(others) and not name.startswith(programs):
-            assert path in watched or path == "/var/lib/docker" or name == "docker", path
-    assert all(re.fullmatch(r"-w /\S+ -p wa -k docker", line) for line in rules())
+        if path.startswith("/") and not path.startswith(others) and not name.startswith(programs):
+            # A folder's rule is for all that is in it.
+            assert {path, folder} & watched or path == "/var/lib/docker" or name == "docker", path
+    assert all(re.fullmatch(r"-w /\S+ -p x?wa -k docker", line) for line in rules())
+
+
+def test_rules_whose_folder_is_not_there_are_left_out_because_the_kernel_would_take_none_after_them() -> None:
+    asked = decide("__docker_host_asked_paths", __docker_host_host=host_info())
+    assert set(FOLDERS) <= set(asked)
+    static = [line.split()[1] for line in rules([one for one in FOLDERS if one != "/usr/lib/systemd/system"])]
+    assert "/etc/containerd" in static  # its own folder is /etc
+    assert not [path for path in static if path.startswith("/usr/lib/")]
+    data = {"docker_host_audit_rules_data": True, "docker_host_data_root": "/data/docker"}
+    assert not any("/data" in line for line in rules(**data))
+    assert "-w /data/docker -p wa -k docker" in rules([*FOLDERS, "/data"], **data)
+
+
+def test_what_is_in_containerds_folder_is_watched_from_the_boot_on() -> None:
+    given: dict[str, t.Any] = {"ansible_managed": "managed"}
+    files = decide("__docker_host_audit_files", __docker_host_host=host_info(), **given)
+    (folders,) = [one for one in files if one["path"].startswith("/etc/tmpfiles.d/")]
+    assert folders["content"].splitlines()[-1] == "d /run/containerd 0711 root root"
+    assert len(decide("__docker_host_audit_files", __docker_host_host=host_info(systemd=False), **given)) == 1
+    auditd = {"auditd": {"version": "1:4.0", "held": False}}
+    load = decide("__docker_host_audit_load", __docker_host_host=host_info(packages=auditd))
+    assert [argv[0] for argv in load] == ["install", "augenrules"]
+    assert decide("__docker_host_audit_load", __docker_host_host=host_info(packages=auditd, container="lxc")) == []
+
+
+def test_folders_are_there_before_their_rules_are_loaded() -> None:
+    subjects = decide("__docker_host_subjects")
+    assert subjects.index("audit_rules") > max(subjects.index(one) for one in ("daemon", "seccomp", "store"))
+
+
+@pytest.mark.parametrize(
+    ("held", "becomes"),
+    [
+        (None, "version = 2\n"),
+        ('disabled_plugins = ["cri"]\n', 'disabled_plugins = ["cri"]\n'),
+    ],
+    ids=["a host without the file", "a file of the package's"],
+)
+def test_containerd_is_told_to_sync_whether_it_has_a_file_or_not(held: str | None, becomes: str) -> None:
+    (read, _check, write) = yaml.safe_load((ROLE / "tasks" / "harden_store.yml").read_text(encoding="utf-8"))
+    file = {} if held is None else {read["ansible.builtin.slurp"]["src"]: ""}
+    slurped = {"skipped": True} if held is None else {"content": base64.b64encode(held.encode()).decode()}
+    given = {"__docker_host_host": host_info(paths=file), "__docker_host_containerd": slurped}
+    assert templar(**given).evaluate_conditional(trust_as_template(read["when"])) is bool(file)
+    content = write["emorobcare.fleet.host_change"]["files"][0]["content"]
+    told = templar(**given).template(trust_as_template(content))
+    assert told == f'imports = ["/etc/containerd/conf.d/*.toml"]\n{becomes}'
+    given["__docker_host_host"] = host_info(paths={read["ansible.builtin.slurp"]["src"]: ""})
+    again = {"content": base64.b64encode(told.encode()).decode()}
+    assert templar(**{**given, "__docker_host_containerd": again}).template(trust_as_template(content)) == told
+
+
+def test_who_runs_the_engines_command_is_noted_and_no_other_program_is() -> None:
+    assert [line for line in rules() if "x" in line.split()[3]] == ["-w /usr/bin/docker -p xwa -k docker"]
+    (rule,) = read_audit_rules(["-w /usr/bin/docker -p xwa -k docker"])
+    assert rule.covers("/usr/bin/docker")
+
+
+DROP_IN = "/etc/systemd/system/docker.service.d/fleet-firewall.conf"
+
+
+def with_drop_ins() -> Found:
+    """A host with the units of the engine's package, the role's own drop-in and one of somebody's."""
+    theirs = "/etc/systemd/system/docker.socket.d/theirs.conf"
+    return with_host(service_units=Listing((UNIT, DROP_IN)), socket_units=Listing((SOCKET_UNIT, theirs)))
+
+
+def test_the_audit_takes_the_roles_rules_for_all_that_it_wants_watched_the_roles_own_drop_in_too() -> None:
+    assert (
+        decide("__docker_host_firewall_before", __docker_host_host=host_info(), ansible_managed="")["path"] == DROP_IN
+    )
+    host = replace(with_drop_ins().host, audit=AuditFacts(tuple(rules()), True, True))
+    looked = look_at_host(Found(host, good().engine))
+    others = {"audit-data-root", "audit-etc-sysconfig-docker"}  # is off by default; is not Debian's
+    audited = {slug: one for slug, one in looked.items() if slug.startswith("audit-") and slug not in others}
+    assert DROP_IN in audited["audit-docker-service"].seen
+    assert not [one for one in audited.values() if one.evidence or one.unknown]
+
+
+def test_all_whose_owner_and_mode_the_audit_looks_at_is_held_by_the_role() -> None:
+    # By docker_host_files_extra; what is not Debian's.
+    others = ("/root/.docker/*", "/etc/sysconfig/*")
+    owned = [*others, *(one["path"] for one in decide("__docker_host_owned"))]
+    assert not [path for path in paths_of(with_drop_ins()) if not any(fnmatch.fnmatch(path, one) for one in owned)]
+
+
+def test_the_engines_socket_keeps_the_group_that_the_engine_gives_it() -> None:
+    (socket,) = [one for one in decide("__docker_host_owned") if one["path"] == "/run/docker.sock"]
+    assert socket == {"path": "/run/docker.sock", "mode": "0660", "group": ""}
 
 
 def test_access_to_data_is_watched_only_when_that_is_asked_for() -> None:
     assert not any("/var/lib/docker" in line for line in rules())
     assert "-w /var/lib/docker -p wa -k docker" in rules(docker_host_audit_rules_data=True)
-    assert "-w /data -p wa -k docker" in rules(docker_host_audit_rules_data=True, docker_host_data_root="/data")
+    assert "-w /data -p wa -k docker" in rules(["/"], docker_host_audit_rules_data=True, docker_host_data_root="/data")
 
 
 def test_security_updates_are_of_security_and_never_of_the_engine() -> None:
@@ -396,5 +534,6 @@ def test_profiles_and_lingering_users_are_files() -> None:
     (profile,) = decide("__docker_host_apparmor_files", docker_host_apparmor_profiles={"camera": "profile camera {}"})
     assert profile["path"] == "/etc/apparmor.d/fleet-camera"
     assert profile["validate"][0] == "apparmor_parser"
-    paths = [one["path"] for one in decide("__docker_host_rootless_files", docker_host_rootless_users=["ana", "ben"])]
-    assert paths[1:] == ["/var/lib/systemd/linger/ana", "/var/lib/systemd/linger/ben"]
+    files = decide("__docker_host_rootless_files", docker_host_rootless_users=["ana", "ben"])
+    assert files[0]["content"].splitlines() == ["[Service]", "Delegate=cpu cpuset io memory pids"]
+    assert [one["path"] for one in files[1:]] == ["/var/lib/systemd/linger/ana", "/var/lib/systemd/linger/ben"]
