@@ -12,7 +12,6 @@ The order of the checks, and the reason that each gives, are those of docs/depot
 from __future__ import annotations
 
 import re
-import tempfile
 import typing as t
 from dataclasses import dataclass
 
@@ -100,21 +99,6 @@ def open_depot(source: Source, places: TrustPlaces, now: Now, lock_timeout: floa
         fresh = _verified(source, read_root(places), places.cache, time, accepted)
         # Before anything is taken from the depot: what a power cut takes back later cannot be gone below.
         write_accepted(places, Accepted(fresh.versions, accepted.releases, accepted.time))
-    return _trusted(source.shown, fresh, time)
-
-
-def open_with_root(source: Source, root: bytes, now: Now) -> Trusted:
-    """Verify a depot's metadata with a root that is at hand; for who is not enrolled, such as who writes depots.
-
-    Nothing is remembered, so an older depot is as good as a newer one.
-
-    Raises:
-        DepotError: the depot is refused.
-    """
-    check_layout(source)
-    time = now()
-    with tempfile.TemporaryDirectory(prefix="fleet-trust-") as folder:
-        fresh = _verified(source, root, f"{folder}/metadata", time, Accepted())
     return _trusted(source.shown, fresh, time)
 
 

@@ -29,8 +29,6 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_trust impo
     check_clock,
     choose,
     open_depot,
-    open_with_root,
-    read_release,
 )
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_metadata import Expiry, make_root
 from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._depot import (
@@ -257,17 +255,6 @@ def test_two_readers_at_once_do_not_meet(depot: Depot, places: TrustPlaces) -> N
         open_depot(depot.source, places, at(NOW), lock_timeout=0)
     assert caught.value.reason == "locked"
     assert open_depot(depot.source, places, at(NOW)).releases() == {"demo": [1]}
-
-
-def test_who_has_the_root_needs_no_enrolment_and_leaves_nothing(depot: Depot, tmp_path: Path) -> None:
-    manifest = depot.release()
-    before = sorted(tmp_path.rglob("*"))
-    trusted = open_with_root(depot.source, first_root(), at(NOW))
-    assert read_release(depot.source, trusted, "demo", 1) == manifest
-    assert sorted(tmp_path.rglob("*")) == before
-    with pytest.raises(DepotError) as caught:
-        open_with_root(depot.source, first_root("other-"), at(NOW))
-    assert caught.value.reason == "unsigned"
 
 
 def test_roots_are_followed_one_by_one(depot: Depot, places: TrustPlaces) -> None:
