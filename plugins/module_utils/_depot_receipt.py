@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Folder
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import RECEIPTS, is_sha256
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import RECEIPTS, is_sha256, read_document
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_process import start
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import canonical
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import make_dirs, sync_dir
@@ -33,6 +33,7 @@ KEPT = 20
 
 _SCHEMA = 1
 _LIMIT = 16 << 20  # bytes of a receipt: one digest is 67
+_LATEST = 253_402_300_799  # seconds since 1970; the last time that has a year of four digits
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _FILE = re.compile(r"([0-9]{1,15})\.json")
 
@@ -84,7 +85,7 @@ def parse_receipt(data: bytes, path: str = "") -> Signed:
         DepotError: it is none (`manifest_invalid`).
     """
     try:
-        document = json.loads(data)
+        document = read_document(data)
         if document["schema"] != _SCHEMA:
             raise ValueError(f"schema is {document['schema']!r}, and this version of emorobcare.fleet reads {_SCHEMA}")
         digests = document["digests"]
@@ -92,6 +93,8 @@ def parse_receipt(data: bytes, path: str = "") -> Signed:
             raise ValueError("digests has what is no SHA-256")
         if not _HOST.fullmatch(document["host"]):
             raise ValueError(f"host is {document['host']!r}")
+        if not 0 <= int(document["time"]) <= _LATEST:
+            raise ValueError(f"time is {document['time']!r}")
         receipt = Receipt(
             document["host"],
             int(document["time"]),
@@ -99,7 +102,9 @@ def parse_receipt(data: bytes, path: str = "") -> Signed:
             frozenset(digests),
             {str(key): str(value) for key, value in document["refused"].items()},
         )
-        return Signed(receipt, str(document["signature"]), path)
+        signed = Signed(receipt, str(document["signature"]), path)
+        signed.encode()  # text that JSON can say, and UTF-8 cannot, would be found out by whoever checks or keeps it
+        return signed
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise DepotError(f"{path or 'this'} is no receipt: {exc}", reason="manifest_invalid") from exc
 
@@ -177,10 +182,14 @@ def write_receipt(folder: str, signed: Signed) -> str:
     return f"{signed.receipt.host}/{name}"
 
 
-def read_receipts(depot: Folder) -> list[Signed]:
-    """Return the receipts in a depot, of each host the oldest first; what is none is passed over."""
+def read_receipts(depot: Folder, only: str | None = None) -> list[Signed]:
+    """Return the receipts in a depot, of each host the oldest first; what is none is passed over.
+
+    Args:
+        only: the host whose receipts are wanted; by default those of all.
+    """
     found = []
-    for host in depot.names(RECEIPTS):
+    for host in depot.names(RECEIPTS) if only is None else [only]:
         if not _HOST.fullmatch(host):
             continue
         place = f"{RECEIPTS}/{host}"

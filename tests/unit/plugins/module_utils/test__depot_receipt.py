@@ -103,9 +103,14 @@ def test_a_host_without_ssh_is_told_what_to_install(tmp_path: pathlib.Path, monk
         b"",
         b"[]",
         b'{"schema":2}',
+        b"[" * 100_000,
         json.dumps({**json.loads(Signed(RECEIPT, "").encode()), "digests": ["../x"]}).encode(),
         json.dumps({**json.loads(Signed(RECEIPT, "").encode()), "host": "../x"}).encode(),
         json.dumps({**json.loads(Signed(RECEIPT, "").encode()), "releases": [1]}).encode(),
+        json.dumps({**json.loads(Signed(RECEIPT, "").encode()), "time": -1}).encode(),
+        json.dumps({**json.loads(Signed(RECEIPT, "").encode()), "time": 10**18}).encode(),
+        Signed(RECEIPT, "").encode().replace(b"1800000000", b"1e999"),
+        json.dumps({**json.loads(Signed(RECEIPT, "").encode()), "refused": {"reason": "\ud800"}}).encode(),
     ],
 )
 def test_what_is_no_receipt_is_refused(data: bytes) -> None:
@@ -133,6 +138,7 @@ def test_what_is_no_receipt_on_a_stick_is_passed_over(key: str, tmp_path: pathli
     (depot / "receipts" / "robot-8").mkdir()
     (depot / "receipts" / "robot-8" / "1.json").write_bytes((place / "1.json").read_bytes())
     assert [one.receipt.host for one in read_receipts(Folder(str(depot)))] == ["robot-7"]
+    assert [len(read_receipts(Folder(str(depot)), host)) for host in ("robot-7", "robot-8", "robot-9")] == [1, 0, 0]
     assert read_receipts(Folder(str(tmp_path))) == []
 
 

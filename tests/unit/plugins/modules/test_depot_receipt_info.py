@@ -147,11 +147,19 @@ def test_without_keys_nobody_is_believed(stick: Stick) -> None:
     assert (told["receipts"], len(told["refused"])) == ([], 1)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"schema":1}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"schema":1}', b"[" * 100_000])
 def test_what_is_no_receipt_is_passed_over(stick: Stick, content: bytes) -> None:
     stick.write("robot-7")
     (stick.path / "receipts" / "robot-7" / "9.json").write_bytes(content)
     assert len(stick.read()["receipts"]) == 1
+
+
+@pytest.mark.parametrize("time", [10**18, -(10**18)])
+def test_a_robot_that_signs_an_impossible_time_does_not_stop_the_others(stick: Stick, time: int) -> None:
+    stick.write("robot-7")
+    stick.write("robot-8", time)
+    told = stick.read()
+    assert [one["host"] for one in told["receipts"]] == ["robot-7"]
 
 
 def test_a_folder_of_keys_that_is_not_there_is_an_error_and_no_empty_answer(stick: Stick, tmp_path: Path) -> None:
