@@ -65,7 +65,7 @@ class TrustPlaces:
 class Enrolment:
     """Which fleet a host belongs to, what kinds of hardware it is, what it is called.
 
-    `built` is when its verifier was made, in seconds since 1970: no clock is before it.
+    `built` is when its verifier was made, in seconds since 1970: no clock that is right is much before it.
     """
 
     fleet: str

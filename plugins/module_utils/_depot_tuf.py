@@ -99,7 +99,7 @@ def refresh(source: Source, root: bytes, cache: str, now: float, accepted: t.Map
         cache: folder for what was verified. TUF writes there without syncing: a power cut may empty a file or bring an
             old one back. That is no way in for an old depot: what cannot be verified counts as not there, and what
             must not be gone below is in accepted.json, which is synced before anything is taken from a depot.
-        now: seconds since 1970; what expires is compared with it.
+        now: seconds since 1970, at least; what expires is compared with it.
         accepted: versions by role that nothing may be below.
 
     Raises:

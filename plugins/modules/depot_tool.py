@@ -61,8 +61,8 @@ options:
     default: false
   now:
     description:
-      - The time on the controller, in seconds since 1970. It is filled in on the controller; the host's clock is never
-        before it from then on.
+      - The time on the controller, in seconds since 1970. It is filled in on the controller; from then on depots are
+        refused while the host's clock is more than a day before it.
     type: int
   libraries:
     description:

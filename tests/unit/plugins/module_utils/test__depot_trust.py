@@ -130,13 +130,14 @@ def test_a_damaged_anchor_is_told_with_the_way_out(depot: Depot, places: TrustPl
     ("now", "newest", "fits"),
     [
         (0, NOW, False),
-        (NOW - 1, NOW, False),
+        (NOW - DAY - 1, NOW, False),
+        (NOW - DAY, NOW, True),
         (NOW, NOW, True),
         (NOW + 1094 * DAY, NOW, True),
         (NOW + 1095 * DAY, NOW, False),
     ],
 )
-def test_a_clock_is_not_before_the_newest_known_time_and_not_three_years_after_it(
+def test_a_clock_is_not_a_day_before_the_newest_known_time_and_not_three_years_after_it(
     now: float, newest: float, fits: bool
 ) -> None:
     if fits:
@@ -159,8 +160,39 @@ def test_the_clock_is_looked_at_before_what_expires(depot: Depot, places: TrustP
 def test_a_committed_release_moves_the_floor_of_the_clock(depot: Depot, places: TrustPlaces) -> None:
     accept(places, depot.release(7, changes={"created": NOW - 2 * DAY}))
     assert (read_accepted(places).releases, read_accepted(places).time) == ({"demo": 7}, NOW - 2 * DAY)
-    assert refused(depot, places, NOW - 3 * DAY).reason == "clock"
+    assert refused(depot, places, NOW - 3 * DAY - 1).reason == "clock"
     assert open_depot(depot.source, places, at(NOW)).releases() == {"demo": [7]}
+
+
+def test_a_host_a_little_behind_its_controller_takes_the_first_depot(depot: Depot, tmp_path: Path) -> None:
+    depot.release()
+    places = make_host(tmp_path / "behind", built=NOW + 5)
+    assert open_depot(depot.source, places, at(NOW)).time == NOW
+
+
+def test_what_has_expired_is_not_good_again_by_a_clock_that_is_a_little_behind(depot: Depot, tmp_path: Path) -> None:
+    depot.release(now=NOW - 10 * DAY, expiry=Expiry(timestamp=10))
+    places = make_host(tmp_path / "behind", built=NOW)
+    assert refused(depot, places, NOW - 60).reason == "expired"
+
+
+@pytest.mark.parametrize("now", [NOW, NOW + 1])
+def test_a_release_from_a_builder_a_day_ahead_stops_neither_itself_nor_what_comes_next(
+    depot: Depot, places: TrustPlaces, now: int
+) -> None:
+    depot.release(1, changes={"created": NOW + DAY})
+    accept(places, take(depot, places))
+    depot.release(2, changes={"created": now + DAY})
+    trusted = open_depot(depot.source, places, at(now))
+    assert choose(depot.source, trusted, places, AMD64).counter == 2
+
+
+def test_the_newest_known_time_does_not_let_a_release_from_further_ahead_in(depot: Depot, places: TrustPlaces) -> None:
+    accept(places, depot.release(1, changes={"created": NOW + DAY}))
+    depot.release(2, changes={"created": NOW + DAY + 1})
+    with pytest.raises(DepotError) as caught:
+        take(depot, places)
+    assert caught.value.reason == "clock"
 
 
 def test_a_release_from_the_future_is_refused_before_its_time_becomes_the_floor(

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import Accepted as Floor
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import (
     TrustPlaces,
@@ -22,6 +23,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state impo
     read_enrolment,
     write_accepted,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_trust import check_clock
 from ansible_collections.emorobcare.fleet.plugins.modules import depot_tool
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._libraries import pack_libraries
 from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._depot import (
@@ -167,6 +169,18 @@ def test_enrolling_again_keeps_what_was_accepted(host: Host) -> None:
     write_accepted(host.places, Floor({"root": 1, "timestamp": 9}, {"demo": 4}, NOW))
     assert host.done(hardware=["mk2"])["changed"]
     assert read_accepted(host.places).releases == {"demo": 4}
+
+
+def test_after_years_in_a_box_enrolling_again_is_enough_and_keeps_what_was_accepted(host: Host) -> None:
+    host.done()
+    floor = Floor({"root": 1, "timestamp": 9}, {"demo": 4}, NOW)
+    write_accepted(host.places, floor)
+    later = NOW + 4 * 365 * DAY
+    with pytest.raises(DepotError, match="enrol the host again"):
+        check_clock(later, max(read_enrolment(host.places).built, floor.time))
+    assert host.done(now=later)["changed"]
+    check_clock(later, read_enrolment(host.places).built)
+    assert read_accepted(host.places) == floor
 
 
 @pytest.mark.parametrize("torn", [None, b"", b"{", b"[]", b'{"schema":1}'])
