@@ -100,7 +100,7 @@ def open_depot(source: Source, places: TrustPlaces, now: Now, lock_timeout: floa
         # A clock that is a little behind is right enough, but not for making what has expired good again.
         fresh = _verified(source, read_root(places), places.cache, max(time, newest), accepted)
         # Before anything is taken from the depot: what a power cut takes back later cannot be gone below.
-        write_accepted(places, Accepted(fresh.versions, accepted.releases, accepted.time))
+        write_accepted(places, Accepted(fresh.versions, fresh.floor(accepted).releases, accepted.time))
     return _trusted(source.shown, fresh, time)
 
 
@@ -217,7 +217,7 @@ def _verified(source: Source, root: bytes, cache: str, time: float, accepted: Ac
     need_tuf()
     from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_tuf import refresh
 
-    return refresh(source, root, cache, time, accepted.versions)
+    return refresh(source, root, cache, time, accepted)
 
 
 def _trusted(shown: str, fresh: Fresh, time: float) -> Trusted:

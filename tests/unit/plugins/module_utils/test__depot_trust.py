@@ -20,7 +20,9 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder imp
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import (
     TrustPlaces,
     alone,
+    enrol,
     read_accepted,
+    read_enrolment,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_trust import (
     Host,
@@ -30,15 +32,17 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_trust impo
     choose,
     open_depot,
 )
-from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_metadata import Expiry, make_root
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_metadata import Expiry, make_root, rotate
 from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._depot import (
     DAY,
     NAMES,
     NOW,
+    ROOTS,
     Depot,
     at,
     first_root,
     key,
+    keyid,
     make_host,
     make_places,
     next_root,
@@ -47,6 +51,7 @@ from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._depot
 
 ROOT = Path(__file__).resolve().parents[4]
 AMD64 = Host("amd64", "0.1.0")
+BEYOND = 999_999_999_999_999_999  # the highest number that a release can have
 
 
 @pytest.fixture(name="depot")
@@ -311,6 +316,61 @@ def test_metadata_of_a_thief_does_not_lock_a_host_out_once_its_keys_are_replaced
     assert open_depot(depot.source, places, at(NOW)).versions["timestamp"] == 2
     assert read_accepted(places).versions["timestamp"] == 2
     assert refused(thief, places).reason in ("unsigned", "older")
+
+
+def stolen(depot: Depot, places: TrustPlaces, folder: Path) -> Depot:
+    """Have a thief with all keys but root's show a host versions and a release beyond all others; return his stick."""
+    depot.release(1)
+    thief = depot.copy(folder / "thief")
+    for _turn in range(20):
+        thief.publish(refresh=True)
+    accept(places, thief.release(BEYOND, [b"the thief's"]))
+    assert open_depot(thief.source, places, at(NOW)).versions["timestamp"] == 22
+    return thief
+
+
+def replace_keys(depot: Depot, *roles: str) -> list[str]:
+    """Replace every key of these roles; return the names of those that sign now."""
+    names = list(NAMES)
+    for role in roles:
+        old = [name for name in names if name.startswith(role)]
+        new = [f"{role}-{number + 11}" for number in range(len(old))]
+        newest = max(depot.roots)
+        public, gone = [key(name).public_key for name in new], [keyid(name) for name in old]
+        depot.roots[newest + 1] = rotate(depot.roots[newest], role, public, gone, signers(*ROOTS), NOW)
+        names = [name for name in names if name not in old] + new
+    return names
+
+
+@pytest.mark.parametrize("enrolled", ["before", "again first"])
+def test_what_a_thief_made_up_does_not_lock_a_host_out_whether_it_is_enrolled_again_or_not(
+    depot: Depot, places: TrustPlaces, tmp_path: Path, enrolled: str
+) -> None:
+    thief = stolen(depot, places, tmp_path)
+    names = replace_keys(depot, "targets", "timestamp", "snapshot")
+    wanted = depot.release(2, [b"ours"], names=names, resign=True)
+    if enrolled == "again first":
+        *earlier, newest = (depot.roots[version] for version in sorted(depot.roots))
+        enrol(places, newest, read_enrolment(places), earlier=earlier)
+    assert take(depot, places) == wanted
+    accept(places, wanted)
+    assert read_accepted(places).releases == {"demo": 2}
+    assert refused(thief, places).reason in ("unsigned", "older")
+    with pytest.raises(DepotError, match="older than release 2"):
+        take(depot, places, counter=1)
+
+
+def test_release_numbers_stay_where_only_other_keys_were_replaced(
+    depot: Depot, places: TrustPlaces, tmp_path: Path
+) -> None:
+    stolen(depot, places, tmp_path)
+    for version in range(2, 24):  # so that nothing is refused by a version
+        depot.publish({f"x/{version}": ("0" * 64, 1)})
+    names = replace_keys(depot, "timestamp", "snapshot")
+    depot.release(2, [b"ours"], names=names)
+    with pytest.raises(DepotError, match=f"older than release {BEYOND}"):
+        take(depot, places)
+    assert read_accepted(places).releases == {"demo": BEYOND}
 
 
 def test_replacing_one_of_several_keys_keeps_the_floor(depot: Depot, tmp_path: Path) -> None:
