@@ -33,6 +33,7 @@ KEPT = 20
 
 _SCHEMA = 1
 _LIMIT = 16 << 20  # bytes of a receipt: one digest is 67
+_AHEAD = 86_400  # seconds that a host's clock may be ahead of that of whoever reads its receipts
 _LATEST = 253_402_300_799  # seconds since 1970; the last time that has a year of four digits
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _FILE = re.compile(r"([0-9]{1,15})\.json")
@@ -204,30 +205,43 @@ def read_receipts(depot: Folder, only: str | None = None) -> list[Signed]:
     return found
 
 
-def newest_of(receipts: t.Iterable[Receipt]) -> dict[str, Receipt]:
+def newest_of(receipts: t.Iterable[Receipt], now: float) -> dict[str, Receipt]:
     """Return the newest receipt of each host, by the host.
 
     One that was written by a clock known to be wrong counts only where there is no other: it would hide those to come.
+
+    Args:
+        now: seconds since 1970; a receipt of a later day is from such a clock.
     """
     found: dict[str, Receipt] = {}
     for receipt in receipts:
         known = found.get(receipt.host)
-        if known is None or _age(receipt) >= _age(known):
+        if known is None or _age(receipt, now) >= _age(known, now):
             found[receipt.host] = receipt
     return found
 
 
-def _age(receipt: Receipt) -> tuple[bool, int]:
-    return receipt.refused.get("reason") != "clock", receipt.time
+def not_before(receipt: Receipt, newest: Receipt, now: float) -> bool:
+    """Whether a receipt is no older than another one, as far as the clocks that wrote them can be believed."""
+    return not _is_dated(receipt, now) or _age(receipt, now) >= _age(newest, now)
 
 
-def held_by_all(receipts: t.Iterable[Receipt], hosts: t.Collection[str]) -> frozenset[str]:
-    """Return the digests that every host holds, by the newest receipt of each.
+def _age(receipt: Receipt, now: float) -> tuple[bool, int]:
+    return _is_dated(receipt, now), receipt.time
+
+
+def _is_dated(receipt: Receipt, now: float) -> bool:
+    """Whether nothing is known against the clock that wrote a receipt."""
+    return receipt.refused.get("reason") != "clock" and receipt.time <= now + _AHEAD
+
+
+def held_by_all(receipts: t.Iterable[Receipt], hosts: t.Collection[str], now: float) -> frozenset[str]:
+    """Return the digests that every host holds, by the newest receipt of each as `newest_of` tells it.
 
     Raises:
         DepotError: there is none of a host (`base_missing`).
     """
-    newest = newest_of(receipts)
+    newest = newest_of(receipts, now)
     without = sorted(set(hosts) - set(newest))
     if without:
         raise DepotError(

@@ -145,12 +145,12 @@ def test_what_is_no_receipt_on_a_stick_is_passed_over(key: str, tmp_path: pathli
 def test_only_what_every_host_holds_may_be_left_out() -> None:
     old = Receipt("one", 1, digests=frozenset({A, B, C}))
     receipts = [Receipt("one", 2, digests=frozenset({A, B})), old, Receipt("two", 1, digests=frozenset({B, C}))]
-    assert held_by_all(receipts, ["one", "two"]) == {B}
-    assert held_by_all(receipts, ["one"]) == {A, B}
-    assert held_by_all(receipts, []) == frozenset()
+    assert held_by_all(receipts, ["one", "two"], 9) == {B}
+    assert held_by_all(receipts, ["one"], 9) == {A, B}
+    assert held_by_all(receipts, [], 9) == frozenset()
 
 
 def test_a_host_without_a_receipt_is_named() -> None:
     with pytest.raises(DepotError, match="no receipt of three") as refusal:
-        held_by_all([Receipt("one", 1)], ["one", "three"])
+        held_by_all([Receipt("one", 1)], ["one", "three"], 9)
     assert refusal.value.reason == "base_missing"
