@@ -190,7 +190,7 @@ def read_receipts(depot: Folder, only: str | None = None) -> list[Signed]:
         only: the host whose receipts are wanted; by default those of all.
     """
     found = []
-    for host in depot.names(RECEIPTS) if only is None else [only]:
+    for host in _hosts(depot) if only is None else [only]:
         if not _HOST.fullmatch(host):
             continue
         place = f"{RECEIPTS}/{host}"
@@ -203,6 +203,11 @@ def read_receipts(depot: Folder, only: str | None = None) -> list[Signed]:
             if signed.receipt.host == host:
                 found.append(signed)
     return found
+
+
+def _hosts(depot: Folder) -> list[str]:
+    """Return the names of the folders of receipts; what a file browser has left between them is none."""
+    return sorted(name for name, kind in depot.entries(RECEIPTS).items() if kind == "folder")
 
 
 def newest_of(receipts: t.Iterable[Receipt], now: float) -> dict[str, Receipt]:

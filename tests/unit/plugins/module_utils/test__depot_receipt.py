@@ -135,6 +135,8 @@ def test_what_is_no_receipt_on_a_stick_is_passed_over(key: str, tmp_path: pathli
     place = depot / "receipts" / "robot-7"
     (place / "2.json").write_bytes(b"cut o")
     (place / "note.txt").write_bytes(b"")
+    (depot / "receipts" / "desktop.ini").write_bytes(b"")
+    (depot / "receipts" / "link").symlink_to(place)
     (depot / "receipts" / "robot-8").mkdir()
     (depot / "receipts" / "robot-8" / "1.json").write_bytes((place / "1.json").read_bytes())
     assert [one.receipt.host for one in read_receipts(Folder(str(depot)))] == ["robot-7"]
