@@ -29,8 +29,8 @@ MODULE = "emorobcare.fleet.depot_tool"
 Result = dict[str, t.Any]
 
 
-def newest_root(folder: pathlib.Path) -> bytes:
-    """Return the newest root metadata of a folder.
+def all_roots(folder: pathlib.Path) -> list[bytes]:
+    """Return each root metadata that a folder has, oldest first.
 
     Raises:
         DepotError: there is none (`key_missing`).
@@ -40,7 +40,7 @@ def newest_root(folder: pathlib.Path) -> bytes:
         raise DepotError(
             f"{folder} has no root metadata (1.root.json); playbooks/keys.yml makes it", reason="key_missing"
         )
-    return roots[max(roots)]
+    return list(roots.values())
 
 
 class ActionModule(ActionBase):
@@ -53,7 +53,7 @@ class ActionModule(ActionBase):
         _validated, args = self.validate_argument_spec(argument_spec=ARGUMENT_SPEC)
         variables = task_vars or {}
         try:
-            metadata = newest_root(pathlib.Path(args["keys"]).expanduser().absolute())
+            roots = all_roots(pathlib.Path(args["keys"]).expanduser().absolute())
             libraries = pack_libraries()
         except DepotError as exc:
             return {**result, "failed": True, "msg": str(exc), "reason": exc.reason, **exc.details}
@@ -62,7 +62,7 @@ class ActionModule(ActionBase):
         args = {
             **args,
             "now": int(time.time()),
-            "metadata": base64.b64encode(metadata).decode("ascii"),
+            "metadata": [base64.b64encode(root).decode("ascii") for root in roots],
             "libraries": None,
             "libraries_sha256": hashlib.sha256(libraries).hexdigest(),
         }

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import typing as t
 from dataclasses import dataclass
@@ -42,6 +43,38 @@ FILE_PATH = "org.cncf.model.filepath"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SCHEMA = 1
+_DEEPEST = 50  # lists and objects in each other; no document of ours has ten
+
+
+def read_document(data: bytes) -> t.Any:
+    """Read JSON that anybody may have written, so that whoever uses it needs to fear no depth and no infinity.
+
+    Raises:
+        ValueError: it is none, lists or objects are nested too deeply, or a number is infinite or none.
+    """
+    try:
+        document = json.loads(data, parse_float=_finite, parse_constant=_finite)
+    except RecursionError as exc:
+        raise ValueError("it is nested too deeply") from exc
+    level = [document]
+    for _depth in range(_DEEPEST):
+        level = [inner for outer in level for inner in _inside(outer)]
+    if level:
+        raise ValueError("it is nested too deeply")
+    return document
+
+
+def _inside(value: t.Any) -> t.Iterable[t.Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"{number[:20]} is no finite number")
+    return value
 
 
 def is_sha256(text: t.Any) -> bool:
@@ -94,7 +127,7 @@ def parse_volume(data: bytes) -> Volume:
         DepotError: it is none (`not_a_depot`).
     """
     try:
-        document = json.loads(data)
+        document = read_document(data)
         number, count, blobs = int(document["volume"]), int(document["volumes"]), document["blobs"]
         fits = document["schema"] == _SCHEMA and 1 <= number <= count and all(is_sha256(one) for one in blobs)
     except (ValueError, KeyError, TypeError) as exc:
@@ -166,7 +199,7 @@ def parse_index(data: bytes) -> dict[str, tuple[str, int]]:
     What cannot be read counts as nothing: nobody trusts it, and who writes the depot writes it anew.
     """
     try:
-        listed = json.loads(data)["manifests"]
+        listed = read_document(data)["manifests"]
         return {
             str(one["annotations"][REF_NAME]): (str(one["digest"]).partition(":")[2], int(one["size"]))
             for one in listed

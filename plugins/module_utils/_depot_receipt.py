@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Folder
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import RECEIPTS, is_sha256
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import RECEIPTS, is_sha256, read_document
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_process import start
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import canonical
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import make_dirs, sync_dir
@@ -33,6 +33,8 @@ KEPT = 20
 
 _SCHEMA = 1
 _LIMIT = 16 << 20  # bytes of a receipt: one digest is 67
+_AHEAD = 86_400  # seconds that a host's clock may be ahead of that of whoever reads its receipts
+_LATEST = 253_402_300_799  # seconds since 1970; the last time that has a year of four digits
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _FILE = re.compile(r"([0-9]{1,15})\.json")
 
@@ -84,7 +86,7 @@ def parse_receipt(data: bytes, path: str = "") -> Signed:
         DepotError: it is none (`manifest_invalid`).
     """
     try:
-        document = json.loads(data)
+        document = read_document(data)
         if document["schema"] != _SCHEMA:
             raise ValueError(f"schema is {document['schema']!r}, and this version of emorobcare.fleet reads {_SCHEMA}")
         digests = document["digests"]
@@ -92,6 +94,8 @@ def parse_receipt(data: bytes, path: str = "") -> Signed:
             raise ValueError("digests has what is no SHA-256")
         if not _HOST.fullmatch(document["host"]):
             raise ValueError(f"host is {document['host']!r}")
+        if not 0 <= int(document["time"]) <= _LATEST:
+            raise ValueError(f"time is {document['time']!r}")
         receipt = Receipt(
             document["host"],
             int(document["time"]),
@@ -99,7 +103,9 @@ def parse_receipt(data: bytes, path: str = "") -> Signed:
             frozenset(digests),
             {str(key): str(value) for key, value in document["refused"].items()},
         )
-        return Signed(receipt, str(document["signature"]), path)
+        signed = Signed(receipt, str(document["signature"]), path)
+        signed.encode()  # text that JSON can say, and UTF-8 cannot, would be found out by whoever checks or keeps it
+        return signed
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise DepotError(f"{path or 'this'} is no receipt: {exc}", reason="manifest_invalid") from exc
 
@@ -177,10 +183,14 @@ def write_receipt(folder: str, signed: Signed) -> str:
     return f"{signed.receipt.host}/{name}"
 
 
-def read_receipts(depot: Folder) -> list[Signed]:
-    """Return the receipts in a depot, of each host the oldest first; what is none is passed over."""
+def read_receipts(depot: Folder, only: str | None = None) -> list[Signed]:
+    """Return the receipts in a depot, of each host the oldest first; what is none is passed over.
+
+    Args:
+        only: the host whose receipts are wanted; by default those of all.
+    """
     found = []
-    for host in depot.names(RECEIPTS):
+    for host in _hosts(depot) if only is None else [only]:
         if not _HOST.fullmatch(host):
             continue
         place = f"{RECEIPTS}/{host}"
@@ -195,30 +205,48 @@ def read_receipts(depot: Folder) -> list[Signed]:
     return found
 
 
-def newest_of(receipts: t.Iterable[Receipt]) -> dict[str, Receipt]:
+def _hosts(depot: Folder) -> list[str]:
+    """Return the names of the folders of receipts; what a file browser has left between them is none."""
+    return sorted(name for name, kind in depot.entries(RECEIPTS).items() if kind == "folder")
+
+
+def newest_of(receipts: t.Iterable[Receipt], now: float) -> dict[str, Receipt]:
     """Return the newest receipt of each host, by the host.
 
     One that was written by a clock known to be wrong counts only where there is no other: it would hide those to come.
+
+    Args:
+        now: seconds since 1970; a receipt of a later day is from such a clock.
     """
     found: dict[str, Receipt] = {}
     for receipt in receipts:
         known = found.get(receipt.host)
-        if known is None or _age(receipt) >= _age(known):
+        if known is None or _age(receipt, now) >= _age(known, now):
             found[receipt.host] = receipt
     return found
 
 
-def _age(receipt: Receipt) -> tuple[bool, int]:
-    return receipt.refused.get("reason") != "clock", receipt.time
+def not_before(receipt: Receipt, newest: Receipt, now: float) -> bool:
+    """Whether a receipt is no older than another one, as far as the clocks that wrote them can be believed."""
+    return not _is_dated(receipt, now) or _age(receipt, now) >= _age(newest, now)
 
 
-def held_by_all(receipts: t.Iterable[Receipt], hosts: t.Collection[str]) -> frozenset[str]:
-    """Return the digests that every host holds, by the newest receipt of each.
+def _age(receipt: Receipt, now: float) -> tuple[bool, int]:
+    return _is_dated(receipt, now), receipt.time
+
+
+def _is_dated(receipt: Receipt, now: float) -> bool:
+    """Whether nothing is known against the clock that wrote a receipt."""
+    return receipt.refused.get("reason") != "clock" and receipt.time <= now + _AHEAD
+
+
+def held_by_all(receipts: t.Iterable[Receipt], hosts: t.Collection[str], now: float) -> frozenset[str]:
+    """Return the digests that every host holds, by the newest receipt of each as `newest_of` tells it.
 
     Raises:
         DepotError: there is none of a host (`base_missing`).
     """
-    newest = newest_of(receipts)
+    newest = newest_of(receipts, now)
     without = sorted(set(hosts) - set(newest))
     if without:
         raise DepotError(

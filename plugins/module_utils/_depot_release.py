@@ -17,7 +17,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import is_sha256
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import is_sha256, read_document
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import canonical, digest
 
 MANIFEST_LIMIT = 16 << 20  # bytes; a release with a repository for apt names some thousands of files
@@ -161,7 +161,7 @@ def parse_manifest(data: bytes) -> Manifest:
         DepotError: something in it cannot be relied on (`manifest_invalid`); it names the key.
     """
     try:
-        document = json.loads(data)
+        document = read_document(data)
     except ValueError as exc:
         raise _invalid(f"it is no JSON: {exc}") from exc
     if not isinstance(document, dict) or document.get("schema") != _SCHEMA:

@@ -137,8 +137,8 @@ def _write_to_depot(depot: str, signed: Signed) -> str:
 
 def _newest(folder: str, host: str) -> Receipt | None:
     """Return the newest receipt of the host in a folder; None if there is none."""
-    own = [signed.receipt for signed in read_receipts(Folder(folder)) if signed.receipt.host == host]
-    return own[-1] if own else None
+    own = read_receipts(Folder(folder), host)
+    return own[-1].receipt if own else None
 
 
 def _releases(before: Receipt | None, told: Report) -> dict[str, t.Mapping[str, t.Any]]:

@@ -37,6 +37,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout imp
     LAYOUT,
     METADATA,
     VOLUME,
+    read_document,
     release_artifact,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import Manifest
@@ -327,7 +328,7 @@ def _tags(name: str, repository: Repository, query: t.Mapping[str, str]) -> Repl
 def document_reply(reply: Reply, document: bytes) -> Reply:
     """Return the answer with a manifest that was read, under the type that it says it has."""
     try:
-        told = json.loads(document).get("mediaType")
+        told = read_document(document).get("mediaType")
     except (ValueError, AttributeError):
         told = None
     known = isinstance(told, str) and re.fullmatch(r"application/[a-z0-9.+-]{1,100}", told)

@@ -33,6 +33,9 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable im
 LOCK_TIMEOUT = 30.0  # seconds; reading the metadata of a depot takes less than one
 AGAIN = "Enrol the host again from a trusted controller (never from a stick): docs/depot-keys.md, Lost state"
 
+Roles = t.Mapping[str, t.Mapping[str, t.Any]]
+"""The keyids and the threshold of each role, as root metadata has them."""
+
 _SCHEMA = 1
 
 
@@ -65,7 +68,7 @@ class TrustPlaces:
 class Enrolment:
     """Which fleet a host belongs to, what kinds of hardware it is, what it is called.
 
-    `built` is when its verifier was made, in seconds since 1970: no clock is before it.
+    `built` is when its verifier was made, in seconds since 1970: no clock that is right is much before it.
     """
 
     fleet: str
@@ -100,6 +103,28 @@ def at_least(one: Accepted, other: Accepted) -> Accepted:
     return Accepted(
         _higher(one.versions, other.versions), _higher(one.releases, other.releases), max(one.time, other.time)
     )
+
+
+def outlived(accepted: Accepted, before: Roles, after: Roles) -> Accepted:
+    """Return what still counts of what was accepted, now that other keys sign.
+
+    A role's version counts no more once so many of its keys were replaced that what they signed is worth nothing:
+    nothing old can come back then, and a thief who signed a version beyond all others must not lock the host out.
+
+    Args:
+        before: the roles of the newest root metadata that was accepted.
+        after: those of the root metadata that takes its place.
+    """
+    gone = {
+        role
+        for role, new in after.items()
+        if role != "root" and role in before and len({*before[role]["keyids"]} & {*new["keyids"]}) < new["threshold"]
+    }
+    versions = {role: version for role, version in accepted.versions.items() if role not in gone}
+    # Counters are what the keys of targets signed, so a thief can have made them up, too. Without them nothing old
+    # comes back by itself: no old targets.json verifies any more, and of what the new keys signed the newest is taken.
+    # As long as enough of the old keys are left for an old one to verify, all counters stay.
+    return Accepted(versions, {} if "targets" in gone else accepted.releases, accepted.time)
 
 
 def with_release(accepted: Accepted, stack: str, counter: int, created: int) -> Accepted:
@@ -175,14 +200,23 @@ def write_accepted(places: TrustPlaces, accepted: Accepted) -> None:
 
 
 def enrol(
-    places: TrustPlaces, root: bytes, enrolment: Enrolment, floor: Accepted | None = None, forget: bool = False
+    places: TrustPlaces,
+    root: bytes,
+    enrolment: Enrolment,
+    floor: Accepted | None = None,
+    forget: bool = False,
+    earlier: t.Sequence[bytes] = (),
 ) -> bool:
-    """Enrol the host, from a trusted place. Enrolling it again keeps what it has accepted; whether anything changed.
+    """Enrol the host, from a trusted place; return whether anything changed.
+
+    Enrolling it again keeps what it has accepted, as far as that outlives the keys that were replaced since.
 
     Args:
         root: the root metadata to begin with; the fleet's newest.
         floor: what the host must not go below, as far as who enrols it knows.
         forget: drop what the host has accepted: the fleet began anew, with other keys.
+        earlier: the root metadata that the fleet had before; without the one that the host has accepted last nobody
+            can tell which keys were replaced, and all stays that it has accepted.
 
     Raises:
         DepotError: the root is none (`invalid`) or is older than what the host accepted (`older`), or a disk failed.
@@ -191,7 +225,7 @@ def enrol(
         for folder in (places.anchor, places.state):
             make_dirs(folder)
     with alone(places), telling(places.state):
-        wanted = _enrolled_floor(places, root, floor or Accepted(), forget)
+        wanted = _enrolled_floor(places, root, floor or Accepted(), forget, earlier)
         if forget and os.path.lexists(places.cache):
             remove(places.cache)
             sync_dir(places.state)
@@ -213,16 +247,22 @@ def check_root(places: TrustPlaces, root: bytes) -> None:
     _enrolled_floor(places, root, Accepted(), False)
 
 
-def _enrolled_floor(places: TrustPlaces, root: bytes, floor: Accepted, forget: bool) -> Accepted:
+def _enrolled_floor(
+    places: TrustPlaces, root: bytes, floor: Accepted, forget: bool, earlier: t.Sequence[bytes] = ()
+) -> Accepted:
     version = _root_version(root)
-    kept = None if forget else _parse_accepted(_read(places.accepted))
-    if kept is not None and version < kept.versions.get("root", 0):
+    kept = (None if forget else _parse_accepted(_read(places.accepted))) or Accepted()
+    if version < kept.versions.get("root", 0):
         raise DepotError(
             f"the root metadata is version {version}, and this host has accepted version {kept.versions['root']}. "
             "Enrol it with the fleet's newest root; if the fleet has begun anew with other keys, forget the old state",
             reason="older",
         )
-    return at_least(at_least(floor, Accepted({"root": version})), kept or Accepted())
+    for one in earlier:
+        if _root_version(one) == kept.versions.get("root", 0):
+            kept = outlived(kept, _roles(one), _roles(root))
+            break
+    return at_least(at_least(floor, Accepted({"root": version})), kept)
 
 
 @contextlib.contextmanager
@@ -306,6 +346,10 @@ def _root_version(root: bytes) -> int:
     if not fits:
         raise DepotError("what should be root metadata is that of another role", reason="invalid")
     return version
+
+
+def _roles(root: bytes) -> Roles:
+    return t.cast("Roles", json.loads(root)["signed"]["roles"])
 
 
 def _higher(one: t.Mapping[str, int], other: t.Mapping[str, int]) -> dict[str, int]:

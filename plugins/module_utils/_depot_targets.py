@@ -12,7 +12,6 @@ tells better (`targets`), and a host trusts none of this.
 
 from __future__ import annotations
 
-import json
 import re
 import typing as t
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder imp
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import (
     METADATA,
     is_sha256,
+    read_document,
     release_artifact,
     target_name,
 )
@@ -93,7 +93,7 @@ def metadata_targets(data: bytes) -> list[Target]:
         DepotError: it is none (`invalid`).
     """
     try:
-        listed = json.loads(data)["signed"]["targets"]
+        listed = read_document(data)["signed"]["targets"]
         return [
             Target(path, str(one["hashes"]["sha256"]), int(one["length"]))
             for path, one in listed.items()

@@ -12,7 +12,6 @@ The order of the checks, and the reason that each gives, are those of docs/depot
 from __future__ import annotations
 
 import re
-import tempfile
 import typing as t
 from dataclasses import dataclass
 
@@ -48,7 +47,7 @@ Now = t.Callable[[], float]
 
 _DAY = 86_400
 _CEILING = 3 * 365 * _DAY  # seconds after the newest known time; no host goes so long without a release
-_AHEAD = _DAY  # seconds that a builder's clock may be ahead of a host's
+_APART = _DAY  # seconds that the clocks of controllers, builders and hosts may be apart, either way
 _RELEASE = re.compile(r"releases/([a-z0-9][a-z0-9-]*)/([1-9][0-9]{0,17})\.json")
 
 
@@ -96,25 +95,12 @@ def open_depot(source: Source, places: TrustPlaces, now: Now, lock_timeout: floa
     with alone(places, lock_timeout):
         enrolment, accepted = read_enrolment(places), read_accepted(places)
         time = now()
-        check_clock(time, max(enrolment.built, accepted.time))
-        fresh = _verified(source, read_root(places), places.cache, time, accepted)
+        newest = max(enrolment.built, accepted.time)
+        check_clock(time, newest)
+        # A clock that is a little behind is right enough, but not for making what has expired good again.
+        fresh = _verified(source, read_root(places), places.cache, max(time, newest), accepted)
         # Before anything is taken from the depot: what a power cut takes back later cannot be gone below.
-        write_accepted(places, Accepted(fresh.versions, accepted.releases, accepted.time))
-    return _trusted(source.shown, fresh, time)
-
-
-def open_with_root(source: Source, root: bytes, now: Now) -> Trusted:
-    """Verify a depot's metadata with a root that is at hand; for who is not enrolled, such as who writes depots.
-
-    Nothing is remembered, so an older depot is as good as a newer one.
-
-    Raises:
-        DepotError: the depot is refused.
-    """
-    check_layout(source)
-    time = now()
-    with tempfile.TemporaryDirectory(prefix="fleet-trust-") as folder:
-        fresh = _verified(source, root, f"{folder}/metadata", time, Accepted())
+        write_accepted(places, Accepted(fresh.versions, fresh.floor(accepted).releases, accepted.time))
     return _trusted(source.shown, fresh, time)
 
 
@@ -125,9 +111,9 @@ def check_clock(now: float, newest: float) -> None:
         newest: the newest time that is known to have been.
 
     Raises:
-        DepotError: it is earlier now, or much later (`clock`).
+        DepotError: it is earlier now, by more than clocks may be apart, or much later (`clock`).
     """
-    if newest <= now < newest + _CEILING:
+    if newest - _APART <= now < newest + _CEILING:
         return
     from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_tuf import utc
 
@@ -231,7 +217,7 @@ def _verified(source: Source, root: bytes, cache: str, time: float, accepted: Ac
     need_tuf()
     from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_tuf import refresh
 
-    return refresh(source, root, cache, time, accepted.versions)
+    return refresh(source, root, cache, time, accepted)
 
 
 def _trusted(shown: str, fresh: Fresh, time: float) -> Trusted:
@@ -300,5 +286,5 @@ def _check_age(manifest: Manifest, accepted: Accepted, host: Host, now: float) -
             "publish the earlier release again with a higher counter",
             reason="older",
         )
-    if manifest.created > now + _AHEAD:  # once accepted, the host would refuse everything by its clock
+    if manifest.created > now + _APART:  # once accepted, the host would refuse everything by its clock
         check_clock(now, manifest.created)

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError, Reason
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Source
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import METADATA
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import telling
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import Accepted, outlived, telling
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import make_dirs, remove
 
 try:
@@ -90,8 +90,13 @@ class Fresh:
         """When the first of them expires, in seconds since 1970."""
         return min(_seconds(signed) for signed in (self.root, self.timestamp, self.snapshot, self.targets))
 
+    def floor(self, accepted: Accepted) -> Accepted:
+        """Return what of that still counts by the newest root, and must not be gone below."""
+        before = self.roots.get(accepted.versions.get("root", 0))
+        return outlived(accepted, before.to_dict()["roles"], self.root.to_dict()["roles"]) if before else accepted
 
-def refresh(source: Source, root: bytes, cache: str, now: float, accepted: t.Mapping[str, int]) -> Fresh:
+
+def refresh(source: Source, root: bytes, cache: str, now: float, accepted: Accepted) -> Fresh:
     """Verify a depot's metadata.
 
     Args:
@@ -99,8 +104,8 @@ def refresh(source: Source, root: bytes, cache: str, now: float, accepted: t.Map
         cache: folder for what was verified. TUF writes there without syncing: a power cut may empty a file or bring an
             old one back. That is no way in for an old depot: what cannot be verified counts as not there, and what
             must not be gone below is in accepted.json, which is synced before anything is taken from a depot.
-        now: seconds since 1970; what expires is compared with it.
-        accepted: versions by role that nothing may be below.
+        now: seconds since 1970, at least; what expires is compared with it.
+        accepted: what the host has accepted; no version may be below what still counts of it.
 
     Raises:
         DepotError: something is wrong with the metadata, with the medium, or with the host's disk.
@@ -154,9 +159,10 @@ def _working_copy(cache: str) -> t.Iterator[str]:
         os.rename(work, cache)
 
 
-def _check_versions(source: Source, fresh: Fresh, accepted: t.Mapping[str, int]) -> None:
-    for role, least in _floors(accepted, fresh).items():
-        found = fresh.versions.get(role, 0)
+def _check_versions(source: Source, fresh: Fresh, accepted: Accepted) -> None:
+    floor = fresh.floor(accepted).versions
+    for role, found in fresh.versions.items():
+        least = floor.get(role, 0)
         if found < least:
             raise DepotError(
                 f"{source.shown}: its {role} metadata is version {found}, and this host has accepted version {least} "
@@ -176,23 +182,6 @@ def _check_same(source: Source, fresh: Fresh, timestamp: bytes) -> None:
             reason="mixed",
             role="timestamp",
         )
-
-
-def _floors(accepted: t.Mapping[str, int], fresh: Fresh) -> dict[str, int]:
-    """Return the versions that metadata must not be below.
-
-    A role's version counts no more once so many of its keys were replaced that what they signed is worth nothing:
-    nothing old can come back then, and a thief who signed a version beyond all others must not lock the host out.
-    """
-    before = fresh.roots.get(accepted.get("root", 0))
-    if before is None:
-        return dict(accepted)
-    kept = {"root": accepted["root"]}
-    for role in ROLES[1:]:
-        new = fresh.root.roles[role]
-        if role in accepted and len(set(before.roles[role].keyids) & set(new.keyids)) >= new.threshold:
-            kept[role] = accepted[role]
-    return kept
 
 
 def utc(seconds: float) -> str:

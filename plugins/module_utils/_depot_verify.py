@@ -11,7 +11,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import hashlib
-import json
 import os
 import re
 import threading
@@ -37,6 +36,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout imp
     blob_name,
     is_sha256,
     parse_index,
+    read_document,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_plan import names_of
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import Manifest
@@ -344,7 +344,7 @@ class _Listing:
 def _parts(document: bytes) -> set[str]:
     """Return the digests that a manifest of an artifact lists."""
     try:
-        read = json.loads(document)
+        read = read_document(document)
         return {str(one["digest"]).partition(":")[2] for one in (read["config"], *read["layers"])}
     except (ValueError, KeyError, TypeError):
         return set()

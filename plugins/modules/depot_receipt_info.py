@@ -49,7 +49,8 @@ options:
     default: []
   dest:
     description:
-      - Folder to keep the receipts in that are believed, in the same form. Without it they are only read.
+      - Folder to keep the receipts in that are believed, in the same form, but for those that are older than the newest
+        one of their host there. Without it they are only read.
     type: path
 """
 
@@ -63,7 +64,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 receipts:
-  description: The newest receipt of each host that is believed.
+  description:
+    - The newest receipt of each host that is believed. One from a clock that is known to be wrong, as it is of a later
+      day than this machine's, counts only where there is no other.
   type: list
   elements: dict
   returned: success
@@ -126,6 +129,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_receipt im
     held_by_all,
     is_genuine,
     newest_of,
+    not_before,
     read_receipts,
     write_receipt,
 )
@@ -153,14 +157,23 @@ def sort_out(receipts: t.Sequence[Signed], keys: t.Mapping[str, str]) -> tuple[l
     return believed, refused
 
 
-def keep(dest: str, receipts: t.Sequence[Signed], check_mode: bool) -> bool:
+def keep(dest: str, receipts: t.Sequence[Signed], now: float, check_mode: bool) -> bool:
     """Keep those that are not there yet; return whether there were any.
+
+    Those that are older than the newest one there were there before, or tell what nobody needs any more: an old stick
+    must not push the newer ones out.
 
     Raises:
         DepotError: the folder cannot be written (`io_error`).
     """
-    known = {signed.encode() for signed in read_receipts(Folder(dest))}
-    new = [signed for signed in receipts if signed.encode() not in known]
+    kept = read_receipts(Folder(dest))
+    known, newest = {signed.encode() for signed in kept}, newest_of((signed.receipt for signed in kept), now)
+    new = [
+        signed
+        for signed in receipts
+        if signed.encode() not in known
+        and not_before(signed.receipt, newest.get(signed.receipt.host, signed.receipt), now)
+    ]
     try:
         for signed in [] if check_mode else new:
             write_receipt(os.path.join(dest, RECEIPTS), signed)
@@ -185,11 +198,11 @@ def told_refused(refused: t.Mapping[str, str]) -> str:
 
 
 def run(module: AnsibleModule) -> dict[str, t.Any]:
-    params = module.params
+    params, now = module.params, time.time()
     believed, refused = sort_out(read_receipts(Folder(params["depot"])), params["public_keys"])
-    changed = bool(params["dest"]) and keep(params["dest"], believed, module.check_mode)
+    changed = bool(params["dest"]) and keep(params["dest"], believed, now, module.check_mode)
     receipts = [one.receipt for one in believed]
-    newest = [receipt for _host, receipt in sorted(newest_of(receipts).items())]
+    newest = [receipt for _host, receipt in sorted(newest_of(receipts, now).items())]
     return {
         "changed": changed,
         "receipts": [
@@ -204,7 +217,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         ],
         "lines": [*(line for one in newest for line in lines(one)), *(told_refused(one) for one in refused)],
         "refused": refused,
-        "held": sorted(held_by_all(receipts, params["hosts"])),
+        "held": sorted(held_by_all(receipts, params["hosts"], now)),
     }
 
 

@@ -61,8 +61,8 @@ options:
     default: false
   now:
     description:
-      - The time on the controller, in seconds since 1970. It is filled in on the controller; the host's clock is never
-        before it from then on.
+      - The time on the controller, in seconds since 1970. It is filled in on the controller; from then on depots are
+        refused while the host's clock is more than a day before it.
     type: int
   libraries:
     description:
@@ -74,8 +74,10 @@ options:
     type: str
   metadata:
     description:
-      - The root metadata in base64. It is filled in on the controller.
-    type: str
+      - Each root metadata in base64, the oldest first. By those before the newest the host tells what it has accepted
+        from keys that were replaced since. It is filled in on the controller.
+    type: list
+    elements: str
   folder:
     description:
       - Where the program and its libraries go. Modules look for the libraries in the default one alone.
@@ -180,7 +182,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "now": {"type": "int"},
     "libraries": {"type": "path"},
     "libraries_sha256": {"type": "str"},
-    "metadata": {"type": "str"},
+    "metadata": {"type": "list", "elements": "str"},
     "folder": {"type": "path", "default": "/usr/local/lib/fleet"},
     "commands": {"type": "path", "default": "/usr/local/bin"},
     "root": {"type": "path", "default": "/var/lib/fleet"},
@@ -247,16 +249,17 @@ def take_libraries(params: t.Mapping[str, t.Any]) -> None:
     write_file(os.path.join(params["folder"], _LIBRARIES), content, 0o644)
 
 
-def read_metadata(params: t.Mapping[str, t.Any]) -> bytes:
-    """Return the root metadata.
+def read_metadata(params: t.Mapping[str, t.Any]) -> tuple[list[bytes], bytes]:
+    """Return the root metadata before the newest, oldest first, and the newest.
 
     Raises:
         DepotError: it did not come from the controller.
     """
     try:
-        return base64.b64decode(params["metadata"] or "", validate=True)
+        *earlier, newest = (base64.b64decode(one, validate=True) for one in params["metadata"] or [""])
     except (binascii.Error, ValueError) as exc:
         raise DepotError(f"metadata is not base64: {exc}", reason="invalid") from exc
+    return earlier, newest
 
 
 def enrolled(places: TrustPlaces) -> Enrolment | None:
@@ -311,7 +314,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
     """Look, tell, carry out."""
     params = module.params
     forget, places = params["forget"], TrustPlaces(params["trust_anchor"], params["trust_state"])
-    metadata, before = read_metadata(params), enrolled(places)
+    (earlier, metadata), before = read_metadata(params), enrolled(places)
     enrolment = wanted_enrolment(params, before)
     lacking = [file for file in wanted_files(params) if not file.is_there()]
     libraries, enrolling = needs_libraries(params), forget or must_enrol(places, before, enrolment, metadata)
@@ -326,7 +329,7 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
             for file in lacking:
                 write_file(file.path, file.content, file.mode)
         if enrolling:
-            enrol(places, metadata, enrolment, forget=forget)
+            enrol(places, metadata, enrolment, forget=forget, earlier=earlier)
         make_key(key, params["host"])
     return {
         "changed": changed,

@@ -118,12 +118,12 @@ def test_check_mode_sends_nothing(run: Runner) -> None:
     assert (result["needs_libraries"], copied, len(host.calls)) == (True, [], 1)
 
 
-def test_the_newest_root_is_what_the_host_gets(run: Runner, keys: Path) -> None:
+def test_the_host_gets_each_root_and_the_newest_one_last(run: Runner, keys: Path) -> None:
     newer = next_root(first_root(), "timestamp", "timestamp-9", "timestamp-1")
     (keys / "2.root.json").write_bytes(newer)
     host = Host(has_libraries=True)
     run(host)
-    assert base64.b64decode(host.calls[0]["metadata"]) == newer
+    assert [base64.b64decode(one) for one in host.calls[0]["metadata"]] == [first_root(), newer]
     assert "PRIVATE" not in str(host.calls[0])
 
 
@@ -131,7 +131,7 @@ def test_what_is_given_for_what_the_controller_fills_in_does_not_count(run: Runn
     host = Host(has_libraries=True)
     run(host, metadata="evil", now=1, libraries="/evil", libraries_sha256="evil")
     call = host.calls[0]
-    assert (base64.b64decode(call["metadata"]), call["libraries"]) == (first_root(), None)
+    assert ([base64.b64decode(one) for one in call["metadata"]], call["libraries"]) == ([first_root()], None)
     assert call["now"] > 1_000_000_000
     assert call["libraries_sha256"] != "evil"
 

@@ -144,6 +144,19 @@ def test_a_receipt_that_cannot_be_written_is_a_warning_and_no_failure(apply: App
     assert counter(apply) == 1
 
 
+@pytest.mark.parametrize("host", ["robot-7", "robot-8"])
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"schema":1,"digests":[],"host":"robot-7","time":1e999}'])
+def test_whatever_lies_where_receipts_are_a_release_is_committed_and_told(
+    apply: Applier, host: str, content: bytes
+) -> None:
+    apply.robot.release()
+    place = apply.robot.stick.path / "receipts" / host
+    place.mkdir(parents=True)
+    (place / "1.json").write_bytes(content)
+    assert (apply(), apply.err) == (0, [])
+    assert apply.robot.receipts(apply.robot.stick.path) == apply.robot.receipts()
+
+
 def test_a_volume_that_lacks_something_waits_for_the_others(apply: Applier) -> None:
     manifest = apply.robot.release()
     (apply.robot.stick.path / "depot.json").write_text(

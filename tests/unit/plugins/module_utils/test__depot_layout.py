@@ -40,6 +40,20 @@ def test_no_part_is_too_large_for_fat() -> None:
     assert max(layout.part_sizes(14 << 30)) <= 2 << 30
 
 
+@pytest.mark.parametrize("deep", [b"[" * 50 + b"]" * 50, b'{"a":' * 49 + b"{}" + b"}" * 49], ids=["lists", "objects"])
+def test_what_is_nested_more_deeply_than_any_document_of_ours_is_none(deep: bytes) -> None:
+    layout.read_document(deep)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        layout.read_document(b"[1," + deep + b"]")
+
+
+@pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"Infinity", b"NaN"])
+def test_what_is_no_finite_number_is_none(number: bytes) -> None:
+    assert layout.read_document(b'[0, -1.5, 1e3, "NaN"]') == [0, -1.5, 1000.0, "NaN"]
+    with pytest.raises(ValueError, match="no finite number"):
+        layout.read_document(b'{"a": ' + number + b"}")
+
+
 def test_what_a_medium_holds_is_read_as_it_was_written() -> None:
     volume = layout.Volume(2, 3, frozenset({A, B}))
     assert layout.parse_volume(volume.encode()) == volume
@@ -56,6 +70,8 @@ def test_what_a_medium_holds_is_read_as_it_was_written() -> None:
         b'{"schema":1,"volume":2,"volumes":1,"blobs":[]}',
         b'{"schema":1,"volume":1,"volumes":1,"blobs":["../etc/passwd"]}',
         b'{"schema":1,"volume":1,"volumes":1,"blobs":null}',
+        b'{"schema":1,"volume":1,"volumes":1e999,"blobs":[]}',
+        b"[" * 100_000,
     ],
 )
 def test_a_medium_that_says_something_else_is_no_depot(data: bytes) -> None:

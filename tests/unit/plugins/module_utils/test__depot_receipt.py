@@ -103,9 +103,14 @@ def test_a_host_without_ssh_is_told_what_to_install(tmp_path: pathlib.Path, monk
         b"",
         b"[]",
         b'{"schema":2}',
+        b"[" * 100_000,
         json.dumps({**json.loads(Signed(RECEIPT, "").encode()), "digests": ["../x"]}).encode(),
         json.dumps({**json.loads(Signed(RECEIPT, "").encode()), "host": "../x"}).encode(),
         json.dumps({**json.loads(Signed(RECEIPT, "").encode()), "releases": [1]}).encode(),
+        json.dumps({**json.loads(Signed(RECEIPT, "").encode()), "time": -1}).encode(),
+        json.dumps({**json.loads(Signed(RECEIPT, "").encode()), "time": 10**18}).encode(),
+        Signed(RECEIPT, "").encode().replace(b"1800000000", b"1e999"),
+        json.dumps({**json.loads(Signed(RECEIPT, "").encode()), "refused": {"reason": "\ud800"}}).encode(),
     ],
 )
 def test_what_is_no_receipt_is_refused(data: bytes) -> None:
@@ -130,21 +135,24 @@ def test_what_is_no_receipt_on_a_stick_is_passed_over(key: str, tmp_path: pathli
     place = depot / "receipts" / "robot-7"
     (place / "2.json").write_bytes(b"cut o")
     (place / "note.txt").write_bytes(b"")
+    (depot / "receipts" / "desktop.ini").write_bytes(b"")
+    (depot / "receipts" / "link").symlink_to(place)
     (depot / "receipts" / "robot-8").mkdir()
     (depot / "receipts" / "robot-8" / "1.json").write_bytes((place / "1.json").read_bytes())
     assert [one.receipt.host for one in read_receipts(Folder(str(depot)))] == ["robot-7"]
+    assert [len(read_receipts(Folder(str(depot)), host)) for host in ("robot-7", "robot-8", "robot-9")] == [1, 0, 0]
     assert read_receipts(Folder(str(tmp_path))) == []
 
 
 def test_only_what_every_host_holds_may_be_left_out() -> None:
     old = Receipt("one", 1, digests=frozenset({A, B, C}))
     receipts = [Receipt("one", 2, digests=frozenset({A, B})), old, Receipt("two", 1, digests=frozenset({B, C}))]
-    assert held_by_all(receipts, ["one", "two"]) == {B}
-    assert held_by_all(receipts, ["one"]) == {A, B}
-    assert held_by_all(receipts, []) == frozenset()
+    assert held_by_all(receipts, ["one", "two"], 9) == {B}
+    assert held_by_all(receipts, ["one"], 9) == {A, B}
+    assert held_by_all(receipts, [], 9) == frozenset()
 
 
 def test_a_host_without_a_receipt_is_named() -> None:
     with pytest.raises(DepotError, match="no receipt of three") as refusal:
-        held_by_all([Receipt("one", 1)], ["one", "three"])
+        held_by_all([Receipt("one", 1)], ["one", "three"], 9)
     assert refusal.value.reason == "base_missing"

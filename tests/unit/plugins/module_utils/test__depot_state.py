@@ -21,6 +21,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state impo
     alone,
     at_least,
     enrol,
+    outlived,
     read_accepted,
     read_enrolment,
     read_root,
@@ -32,8 +33,22 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state impo
 ENROLMENT = Enrolment("robots", ("mk2", "arm"), "robot-7", 1_800_000_000)
 
 
-def root(version: int = 1) -> bytes:
-    return json.dumps({"signatures": [], "signed": {"_type": "root", "version": version}}).encode()
+ACCEPTED = Accepted({"root": 1, "timestamp": 9, "snapshot": 8, "targets": 7}, {"demo": 10**17, "other": 4}, 100)
+Roles = dict[str, dict[str, t.Any]]
+
+
+def roles(threshold: int = 1, **keyids: str) -> Roles:
+    """Return the roles of a root; each letter is a key, and of targets so many must sign."""
+    given = {"root": "r", "timestamp": "a", "snapshot": "b", "targets": "c", **keyids}
+    return {
+        role: {"keyids": list(letters), "threshold": threshold if role == "targets" else 1}
+        for role, letters in given.items()
+    }
+
+
+def root(version: int = 1, **keyids: str) -> bytes:
+    signed = {"_type": "root", "version": version, "roles": roles(1, **keyids)}
+    return json.dumps({"signatures": [], "signed": signed}).encode()
 
 
 @pytest.fixture(name="places")
@@ -102,6 +117,54 @@ def test_an_older_root_is_refused_unless_the_fleet_began_anew(places: TrustPlace
     enrol(places, root(1), ENROLMENT, forget=True)
     assert read_accepted(places) == Accepted({"root": 1})
     assert not os.path.exists(places.cache)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "gone", "counters"),
+    [
+        pytest.param(roles(), roles(), "", True, id="no key was replaced"),
+        pytest.param(roles(), roles(root="x"), "", True, id="root's, which sign no version that counts here"),
+        pytest.param(roles(), roles(timestamp="x"), "timestamp", True, id="timestamp's"),
+        pytest.param(roles(), roles(snapshot="x"), "snapshot", True, id="snapshot's"),
+        pytest.param(roles(), roles(targets="x"), "targets", False, id="targets' only one"),
+        pytest.param(roles(targets="cd"), roles(targets="cx"), "", True, id="one of two of which one must sign"),
+        pytest.param(roles(targets="cd"), roles(targets="xy"), "targets", False, id="both of them"),
+        pytest.param(roles(2, targets="cd"), roles(2, targets="cx"), "targets", False, id="one of two which both must"),
+        pytest.param(roles(2, targets="cde"), roles(2, targets="cdx"), "", True, id="one of three of which two must"),
+        pytest.param(roles(2, targets="cd"), roles(1, targets="cx"), "", True, id="fewer must sign now"),
+        pytest.param(roles(), roles(targets="cx"), "", True, id="none, one was added"),
+        pytest.param({}, roles(), "", True, id="nothing is known of the one before"),
+        pytest.param(roles(), {}, "", True, id="nothing is known of the one after"),
+    ],
+)
+def test_what_keys_signed_counts_until_too_few_of_them_are_left(
+    before: Roles, after: Roles, gone: str, counters: bool
+) -> None:
+    versions = {role: version for role, version in ACCEPTED.versions.items() if role != gone}
+    assert outlived(ACCEPTED, before, after) == Accepted(versions, ACCEPTED.releases if counters else {}, 100)
+
+
+@pytest.mark.parametrize(
+    ("earlier", "kept"),
+    [
+        pytest.param([root(1), root(2, timestamp="x")], Accepted({"root": 3}, {}, 100), id="all that there were"),
+        pytest.param(
+            [root(2, timestamp="x")],
+            Accepted({**ACCEPTED.versions, "root": 3}, ACCEPTED.releases, 100),
+            id="without the accepted one",
+        ),
+        pytest.param([], Accepted({**ACCEPTED.versions, "root": 3}, ACCEPTED.releases, 100), id="none"),
+    ],
+)
+def test_enrolling_again_forgets_what_replaced_keys_signed_if_it_is_known_which_those_are(
+    places: TrustPlaces, earlier: list[bytes], kept: Accepted
+) -> None:
+    enrol(places, root(1), ENROLMENT)
+    write_accepted(places, ACCEPTED)
+    newest = root(3, timestamp="x", snapshot="y", targets="z")
+    assert enrol(places, newest, ENROLMENT, earlier=earlier) is True
+    assert read_accepted(places) == kept
+    assert enrol(places, newest, ENROLMENT, earlier=[root(1), root(2, timestamp="x")]) is False
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,9 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder imp
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import (
     TrustPlaces,
     alone,
+    enrol,
     read_accepted,
+    read_enrolment,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_trust import (
     Host,
@@ -29,18 +31,18 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_trust impo
     check_clock,
     choose,
     open_depot,
-    open_with_root,
-    read_release,
 )
-from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_metadata import Expiry, make_root
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_metadata import Expiry, make_root, rotate
 from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._depot import (
     DAY,
     NAMES,
     NOW,
+    ROOTS,
     Depot,
     at,
     first_root,
     key,
+    keyid,
     make_host,
     make_places,
     next_root,
@@ -49,6 +51,7 @@ from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._depot
 
 ROOT = Path(__file__).resolve().parents[4]
 AMD64 = Host("amd64", "0.1.0")
+BEYOND = 999_999_999_999_999_999  # the highest number that a release can have
 
 
 @pytest.fixture(name="depot")
@@ -132,13 +135,14 @@ def test_a_damaged_anchor_is_told_with_the_way_out(depot: Depot, places: TrustPl
     ("now", "newest", "fits"),
     [
         (0, NOW, False),
-        (NOW - 1, NOW, False),
+        (NOW - DAY - 1, NOW, False),
+        (NOW - DAY, NOW, True),
         (NOW, NOW, True),
         (NOW + 1094 * DAY, NOW, True),
         (NOW + 1095 * DAY, NOW, False),
     ],
 )
-def test_a_clock_is_not_before_the_newest_known_time_and_not_three_years_after_it(
+def test_a_clock_is_not_a_day_before_the_newest_known_time_and_not_three_years_after_it(
     now: float, newest: float, fits: bool
 ) -> None:
     if fits:
@@ -161,8 +165,39 @@ def test_the_clock_is_looked_at_before_what_expires(depot: Depot, places: TrustP
 def test_a_committed_release_moves_the_floor_of_the_clock(depot: Depot, places: TrustPlaces) -> None:
     accept(places, depot.release(7, changes={"created": NOW - 2 * DAY}))
     assert (read_accepted(places).releases, read_accepted(places).time) == ({"demo": 7}, NOW - 2 * DAY)
-    assert refused(depot, places, NOW - 3 * DAY).reason == "clock"
+    assert refused(depot, places, NOW - 3 * DAY - 1).reason == "clock"
     assert open_depot(depot.source, places, at(NOW)).releases() == {"demo": [7]}
+
+
+def test_a_host_a_little_behind_its_controller_takes_the_first_depot(depot: Depot, tmp_path: Path) -> None:
+    depot.release()
+    places = make_host(tmp_path / "behind", built=NOW + 5)
+    assert open_depot(depot.source, places, at(NOW)).time == NOW
+
+
+def test_what_has_expired_is_not_good_again_by_a_clock_that_is_a_little_behind(depot: Depot, tmp_path: Path) -> None:
+    depot.release(now=NOW - 10 * DAY, expiry=Expiry(timestamp=10))
+    places = make_host(tmp_path / "behind", built=NOW)
+    assert refused(depot, places, NOW - 60).reason == "expired"
+
+
+@pytest.mark.parametrize("now", [NOW, NOW + 1])
+def test_a_release_from_a_builder_a_day_ahead_stops_neither_itself_nor_what_comes_next(
+    depot: Depot, places: TrustPlaces, now: int
+) -> None:
+    depot.release(1, changes={"created": NOW + DAY})
+    accept(places, take(depot, places))
+    depot.release(2, changes={"created": now + DAY})
+    trusted = open_depot(depot.source, places, at(now))
+    assert choose(depot.source, trusted, places, AMD64).counter == 2
+
+
+def test_the_newest_known_time_does_not_let_a_release_from_further_ahead_in(depot: Depot, places: TrustPlaces) -> None:
+    accept(places, depot.release(1, changes={"created": NOW + DAY}))
+    depot.release(2, changes={"created": NOW + DAY + 1})
+    with pytest.raises(DepotError) as caught:
+        take(depot, places)
+    assert caught.value.reason == "clock"
 
 
 def test_a_release_from_the_future_is_refused_before_its_time_becomes_the_floor(
@@ -259,17 +294,6 @@ def test_two_readers_at_once_do_not_meet(depot: Depot, places: TrustPlaces) -> N
     assert open_depot(depot.source, places, at(NOW)).releases() == {"demo": [1]}
 
 
-def test_who_has_the_root_needs_no_enrolment_and_leaves_nothing(depot: Depot, tmp_path: Path) -> None:
-    manifest = depot.release()
-    before = sorted(tmp_path.rglob("*"))
-    trusted = open_with_root(depot.source, first_root(), at(NOW))
-    assert read_release(depot.source, trusted, "demo", 1) == manifest
-    assert sorted(tmp_path.rglob("*")) == before
-    with pytest.raises(DepotError) as caught:
-        open_with_root(depot.source, first_root("other-"), at(NOW))
-    assert caught.value.reason == "unsigned"
-
-
 def test_roots_are_followed_one_by_one(depot: Depot, places: TrustPlaces) -> None:
     depot.roots[2] = next_root(first_root(), "root", "root-4", "root-1")
     depot.roots[3] = next_root(depot.roots[2], "root", "root-5", "root-2", ("root-3", "root-4"))
@@ -292,6 +316,61 @@ def test_metadata_of_a_thief_does_not_lock_a_host_out_once_its_keys_are_replaced
     assert open_depot(depot.source, places, at(NOW)).versions["timestamp"] == 2
     assert read_accepted(places).versions["timestamp"] == 2
     assert refused(thief, places).reason in ("unsigned", "older")
+
+
+def stolen(depot: Depot, places: TrustPlaces, folder: Path) -> Depot:
+    """Have a thief with all keys but root's show a host versions and a release beyond all others; return his stick."""
+    depot.release(1)
+    thief = depot.copy(folder / "thief")
+    for _turn in range(20):
+        thief.publish(refresh=True)
+    accept(places, thief.release(BEYOND, [b"the thief's"]))
+    assert open_depot(thief.source, places, at(NOW)).versions["timestamp"] == 22
+    return thief
+
+
+def replace_keys(depot: Depot, *roles: str) -> list[str]:
+    """Replace every key of these roles; return the names of those that sign now."""
+    names = list(NAMES)
+    for role in roles:
+        old = [name for name in names if name.startswith(role)]
+        new = [f"{role}-{number + 11}" for number in range(len(old))]
+        newest = max(depot.roots)
+        public, gone = [key(name).public_key for name in new], [keyid(name) for name in old]
+        depot.roots[newest + 1] = rotate(depot.roots[newest], role, public, gone, signers(*ROOTS), NOW)
+        names = [name for name in names if name not in old] + new
+    return names
+
+
+@pytest.mark.parametrize("enrolled", ["before", "again first"])
+def test_what_a_thief_made_up_does_not_lock_a_host_out_whether_it_is_enrolled_again_or_not(
+    depot: Depot, places: TrustPlaces, tmp_path: Path, enrolled: str
+) -> None:
+    thief = stolen(depot, places, tmp_path)
+    names = replace_keys(depot, "targets", "timestamp", "snapshot")
+    wanted = depot.release(2, [b"ours"], names=names, resign=True)
+    if enrolled == "again first":
+        *earlier, newest = (depot.roots[version] for version in sorted(depot.roots))
+        enrol(places, newest, read_enrolment(places), earlier=earlier)
+    assert take(depot, places) == wanted
+    accept(places, wanted)
+    assert read_accepted(places).releases == {"demo": 2}
+    assert refused(thief, places).reason in ("unsigned", "older")
+    with pytest.raises(DepotError, match="older than release 2"):
+        take(depot, places, counter=1)
+
+
+def test_release_numbers_stay_where_only_other_keys_were_replaced(
+    depot: Depot, places: TrustPlaces, tmp_path: Path
+) -> None:
+    stolen(depot, places, tmp_path)
+    for version in range(2, 24):  # so that nothing is refused by a version
+        depot.publish({f"x/{version}": ("0" * 64, 1)})
+    names = replace_keys(depot, "timestamp", "snapshot")
+    depot.release(2, [b"ours"], names=names)
+    with pytest.raises(DepotError, match=f"older than release {BEYOND}"):
+        take(depot, places)
+    assert read_accepted(places).releases == {"demo": BEYOND}
 
 
 def test_replacing_one_of_several_keys_keeps_the_floor(depot: Depot, tmp_path: Path) -> None:

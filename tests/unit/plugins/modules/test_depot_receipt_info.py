@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import time
 import typing as t
 from pathlib import Path
 from unittest import mock
@@ -20,6 +22,7 @@ from ansible.template import Templar
 from ansible_collections.emorobcare.fleet.plugins.action.depot_receipt_info import ActionModule
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Folder
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_receipt import (
+    KEPT,
     Receipt,
     make_key,
     newest_of,
@@ -32,12 +35,14 @@ from ansible_collections.emorobcare.fleet.plugins.modules import depot_receipt_i
 Result = dict[str, t.Any]
 A, B = "a" * 64, "b" * 64
 TIME = 1_800_000_000  # 2027-01-15 08:00 UTC
+DAY = 86_400
 
 
 class Stick:
     """A stick that came back with receipts, and the folder of public keys that the controller keeps."""
 
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.now = TIME + DAY
         self.path = folder / "stick"
         self.path.mkdir()
         self.keys = folder / "keys"
@@ -45,17 +50,22 @@ class Stick:
         self._folder = folder
         self._capsys = capsys
 
-    def write(self, host: str, time: int = TIME, key: str = "", known: bool = True, **more: t.Any) -> None:
+    def write(self, host: str, when: int = TIME, key: str = "", known: bool = True, **more: t.Any) -> None:
         place = str(self._folder / "private" / (key or host))
         public = make_key(place, host)
         if known and not key:
             (self.keys / f"{host}.pub").write_text(f"{public}\n")
         told = {"demo": {"id": A, "counter": 3, "state": "committed", "gate": []}}
-        receipt = Receipt(host, time, **{"releases": told, "digests": frozenset({A, B}), **more})
+        receipt = Receipt(host, when, **{"releases": told, "digests": frozenset({A, B}), **more})
         write_receipt(str(self.path / "receipts"), sign(receipt, place))
 
     def module(self, **arguments: t.Any) -> Result:
-        with patch_module_args({"depot": str(self.path), **arguments}), pytest.raises(SystemExit):
+        clock = mock.Mock(wraps=time, time=lambda: self.now)
+        with (
+            mock.patch.object(depot_receipt_info, "time", clock),
+            patch_module_args({"depot": str(self.path), **arguments}),
+            pytest.raises(SystemExit),
+        ):
             depot_receipt_info.main()
         return t.cast("Result", json.loads(self._capsys.readouterr().out))
 
@@ -118,7 +128,17 @@ def test_the_newest_counts_unless_its_clock_is_known_to_be_wrong(stick: Stick) -
     told = stick.read(hosts=["robot-7"])
     assert ([one["time"] for one in told["receipts"]], told["held"]) == ([TIME + 60], [A])
     alone = Receipt("robot-9", TIME, refused={"reason": "clock", "message": "ahead"})
-    assert newest_of([alone]) == {"robot-9": alone}
+    assert newest_of([alone], TIME) == {"robot-9": alone}
+
+
+def test_a_receipt_of_a_fast_clock_does_not_hide_those_after_the_clock_was_set_right(stick: Stick) -> None:
+    stick.write("robot-7", TIME + 180 * DAY, digests=frozenset({A}), refused={"reason": "expired", "message": "renew"})
+    assert [one["time"] for one in stick.read()["receipts"]] == [TIME + 180 * DAY]
+    stick.write("robot-7", TIME, digests=frozenset({B}))
+    told = stick.read(hosts=["robot-7"])
+    assert ([one["time"] for one in told["receipts"]], told["held"]) == ([TIME], [B])
+    stick.now = TIME + 179 * DAY  # the clock of whoever reads may be a day behind
+    assert [one["time"] for one in stick.read()["receipts"]] == [TIME + 180 * DAY]
 
 
 def test_only_what_every_host_holds_may_be_left_out(stick: Stick) -> None:
@@ -141,17 +161,59 @@ def test_what_is_believed_is_kept_once_and_what_is_not_is_not_kept(stick: Stick,
     assert (again["changed"], len(read_receipts(Folder(str(dest))))) == (False, 1)
 
 
+def kept(dest: Path) -> list[int]:
+    return [signed.receipt.time for signed in read_receipts(Folder(str(dest)))]
+
+
+def test_an_older_stick_does_not_push_newer_receipts_out(stick: Stick, tmp_path: Path) -> None:
+    dest = tmp_path / "kept"
+    times = [TIME + number for number in range(KEPT)]
+    for when in times:
+        stick.write("robot-7", when)
+    old = tmp_path / "old"
+    shutil.copytree(stick.path, old)
+    stick.write("robot-8", TIME)
+    for when in (TIME + 100, TIME + 101):
+        stick.write("robot-7", when)
+    assert stick.read(dest=str(dest))["changed"]
+    newer = [*times[2:], TIME + 100, TIME + 101, TIME]
+    assert kept(dest) == newer
+    assert stick.read(depot=str(old), dest=str(dest))["changed"] is False
+    assert kept(dest) == newer
+
+
+def test_a_refusal_by_a_clock_that_is_wrong_is_kept_whatever_time_it_says(stick: Stick, tmp_path: Path) -> None:
+    dest = tmp_path / "kept"
+    stick.write("robot-7", TIME)
+    stick.read(dest=str(dest))
+    stick.write("robot-7", 60, refused={"reason": "clock", "message": "behind"})
+    stick.write("robot-7", TIME + 180 * DAY, refused={"reason": "expired", "message": "renew"})
+    stick.write("robot-7", TIME - 1)
+    assert stick.read(dest=str(dest))["changed"]
+    stick.write("robot-7", TIME + 2)
+    assert stick.read(dest=str(dest))["changed"]
+    assert kept(dest) == [TIME, 60, TIME + 180 * DAY, TIME + 2]
+
+
 def test_without_keys_nobody_is_believed(stick: Stick) -> None:
     stick.write("robot-7")
     told = stick.module()
     assert (told["receipts"], len(told["refused"])) == ([], 1)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"schema":1}'])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"schema":1}', b"[" * 100_000])
 def test_what_is_no_receipt_is_passed_over(stick: Stick, content: bytes) -> None:
     stick.write("robot-7")
     (stick.path / "receipts" / "robot-7" / "9.json").write_bytes(content)
     assert len(stick.read()["receipts"]) == 1
+
+
+@pytest.mark.parametrize("time", [10**18, -(10**18)])
+def test_a_robot_that_signs_an_impossible_time_does_not_stop_the_others(stick: Stick, time: int) -> None:
+    stick.write("robot-7")
+    stick.write("robot-8", time)
+    told = stick.read()
+    assert [one["host"] for one in told["receipts"]] == ["robot-7"]
 
 
 def test_a_folder_of_keys_that_is_not_there_is_an_error_and_no_empty_answer(stick: Stick, tmp_path: Path) -> None:

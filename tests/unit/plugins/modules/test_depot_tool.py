@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import Accepted as Floor
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import (
     TrustPlaces,
@@ -22,6 +23,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state impo
     read_enrolment,
     write_accepted,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_trust import check_clock
 from ansible_collections.emorobcare.fleet.plugins.modules import depot_tool
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._libraries import pack_libraries
 from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._depot import (
@@ -51,13 +53,15 @@ class Host:
         self._libraries = libraries
         self._capsys = capsys
 
-    def run(self, send: bool = True, root: bytes | None = None, **changes: t.Any) -> Result:
+    def run(
+        self, send: bool = True, root: bytes | None = None, earlier: t.Sequence[bytes] = (), **changes: t.Any
+    ) -> Result:
         arguments = {
             "keys": "/nowhere",
             "fleet": "robots",
             "host": "robot-7",
             "now": NOW,
-            "metadata": base64.b64encode(root or first_root()).decode(),
+            "metadata": [base64.b64encode(one).decode() for one in (*earlier, root or first_root())],
             "libraries": str(self.archive) if send else None,
             "libraries_sha256": hashlib.sha256(self._libraries).hexdigest(),
             "folder": str(self.folder / "lib"),
@@ -169,6 +173,27 @@ def test_enrolling_again_keeps_what_was_accepted(host: Host) -> None:
     assert read_accepted(host.places).releases == {"demo": 4}
 
 
+def test_enrolling_again_forgets_what_keys_signed_that_were_replaced(host: Host) -> None:
+    host.done()
+    write_accepted(host.places, Floor({"root": 1, "timestamp": 9, "snapshot": 8}, {"demo": 4}, NOW))
+    second = next_root(first_root(), "timestamp", "timestamp-9", "timestamp-1")
+    third = next_root(second, "targets", "targets-9", "targets-1")
+    assert host.done(root=third, earlier=[first_root(), second])["changed"]
+    assert read_accepted(host.places) == Floor({"root": 3, "snapshot": 8}, {}, NOW)
+
+
+def test_after_years_in_a_box_enrolling_again_is_enough_and_keeps_what_was_accepted(host: Host) -> None:
+    host.done()
+    floor = Floor({"root": 1, "timestamp": 9}, {"demo": 4}, NOW)
+    write_accepted(host.places, floor)
+    later = NOW + 4 * 365 * DAY
+    with pytest.raises(DepotError, match="enrol the host again"):
+        check_clock(later, max(read_enrolment(host.places).built, floor.time))
+    assert host.done(now=later)["changed"]
+    check_clock(later, read_enrolment(host.places).built)
+    assert read_accepted(host.places) == floor
+
+
 @pytest.mark.parametrize("torn", [None, b"", b"{", b"[]", b'{"schema":1}'])
 def test_a_lost_memory_is_refused_unless_it_is_to_be_forgotten(host: Host, torn: bytes | None) -> None:
     host.done()
@@ -196,7 +221,8 @@ def test_a_fleet_that_began_anew_is_taken_where_the_old_one_is_forgotten(host: H
 
 def test_what_is_no_base64_or_no_root_is_refused(host: Host) -> None:
     host.done()
-    host.refused("invalid", metadata="no base64!")
+    host.refused("invalid", metadata=["no base64!"])
+    host.refused("invalid", metadata=[])
     host.refused("invalid", root=b"{}")
 
 
