@@ -46,10 +46,11 @@ KERNEL_NAMES = (*KERNEL, NO_IPV6)
 
 SSHD: t.Mapping[str, tuple[str, ...]] = {
     "passwordauthentication": ("no",),
+    "kbdinteractiveauthentication": ("no",),
     "permitemptypasswords": ("no",),
     "permitrootlogin": ("no", "prohibit-password", "without-password", "forced-commands-only"),
 }
-"""What sshd of a hardened host goes by: nobody gets in with a password."""
+"""What sshd of a hardened host goes by: nobody gets in with a password, nor with one that PAM asks for."""
 
 # What each control wants watched: number, slug, what it is, and where it may be. Programs are looked for in
 # PROGRAM_FOLDERS, since Debian has dockerd and runc in /usr/sbin.

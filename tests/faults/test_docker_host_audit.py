@@ -93,6 +93,11 @@ HOST = [
         "rm /etc/ssh/sshd_config.d/a.conf",
     ),
     Violation(
+        "host-hardened",
+        "printf 'KbdInteractiveAuthentication yes\\n' > /etc/ssh/sshd_config.d/a.conf",
+        "rm /etc/ssh/sshd_config.d/a.conf",
+    ),
+    Violation(
         "engine-version",
         "find /var/lib/apt/lists /var/lib/apt/periodic -maxdepth 1 -exec touch --date='40 days ago' {} +",
         "touch /var/lib/apt/lists",

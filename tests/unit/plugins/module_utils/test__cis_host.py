@@ -71,6 +71,11 @@ def test_on_a_good_host_every_rule_passes_and_says_what_it_saw(control: Control)
         ("trusted-users", with_host(docker_group=("guest", "robot")), "guest is in group docker"),
         ("host-hardened", system(sshd={"permitrootlogin": "yes"}), "ssh: permitrootlogin is yes, not no or "),
         ("host-hardened", system(sshd={"passwordauthentication": "yes"}), "ssh: passwordauthentication is yes, not no"),
+        (
+            "host-hardened",
+            system(sshd={"passwordauthentication": "no", "kbdinteractiveauthentication": "yes"}),
+            "ssh: kbdinteractiveauthentication is yes, not no",
+        ),
         ("host-hardened", system(kernel={"kernel.dmesg_restrict": "0"}), "kernel: kernel.dmesg_restrict is 0, not 1"),
         ("host-hardened", system(clock_synchronised=False), "time: nothing keeps the clock right"),
         ("host-hardened", system(input_policies={}), "firewall: what no rule names comes in by IPv4"),

@@ -38,9 +38,7 @@ def run_fixture(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
 
 def test_documentation_and_arguments_agree() -> None:
     documented = yaml.safe_load(docker_host_probe.DOCUMENTATION)["options"]
-    assert {
-        name: {key: option[key] for key in ("type", "default")} for name, option in documented.items()
-    } == QUESTIONS
+    assert {name: {key: option[key] for key in ("type", "default")} for name, option in documented.items()} == QUESTIONS
 
 
 def test_what_passes_and_what_does_not_apply_is_told(run: Run) -> None:
