@@ -123,6 +123,11 @@ _INSTALL = re.compile(
     r"|\bapk\b[^|;&]*\b(?:add|upgrade)\b|\bmmdebstrap\b"
 )
 _ADD = re.compile(r"(?:/bin/sh -c #\(nop\) )?ADD (?P<what>.*)")
+# What is only said of an image, and adds no files to it.
+_SAID = re.compile(
+    r"(?:/bin/sh -c #\(nop\)\s+)?(?:ARG|CMD|ENTRYPOINT|ENV|EXPOSE|HEALTHCHECK|LABEL|MAINTAINER|ONBUILD|SHELL|STOPSIGNAL"
+    r"|USER|VOLUME|WORKDIR) "
+)
 _ROOT_FILES = re.compile(r"\S+ (?:in )?/\s*(?:# buildkit)?")  # how a base gets its root file system
 _UNVERIFIED = re.compile(
     r"--allow-unauthenticated|--force-yes|AllowInsecureRepositories|--allow-insecure-repositories|trusted=yes"
@@ -216,7 +221,8 @@ def _update_alone(facts: ImageFacts) -> Looked:
 
 def _add(facts: ImageFacts) -> Looked:
     added = []
-    for number, step in enumerate(facts.history or ()):
+    layers = (step for step in facts.history or () if not _SAID.match(step))
+    for number, step in enumerate(layers):
         match = _ADD.match(step)
         if match and not (number == 0 and _ROOT_FILES.fullmatch(match["what"])):
             added.append(_shown(step))
