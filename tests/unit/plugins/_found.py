@@ -39,7 +39,7 @@ INFO: dict[str, t.Any] = {
     "Debug": False,
     "ExperimentalBuild": False,
     "LiveRestoreEnabled": True,
-    "LoggingDriver": "journald",
+    "LoggingDriver": "syslog",
     "Plugins": {"Authorization": ["keeper"]},
     "RegistryConfig": {
         "IndexConfigs": {"docker.io": {"Secure": True}},
@@ -123,6 +123,7 @@ def good_engine(**changed: t.Any) -> EngineFacts:
     options = {
         "default-ulimits": {"nofile": {"Soft": 1024}},
         "hosts": ["fd://"],
+        "log-opts": {"syslog-address": "tcp+tls://logs.test:6514"},
         "no-new-privileges": True,
         "tlsverify": True,
         "userland-proxy": False,
