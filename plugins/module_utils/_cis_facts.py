@@ -243,14 +243,17 @@ _LISTS = ("authorization-plugins", "hosts", "insecure-registries", "labels", "re
 _MAPPINGS = ("default-ulimits", "log-opts")
 # Flags that take no word after them.
 _SWITCHES = (
-    *("debug", "experimental", "icc", "init", "ip-forward", "ip-masq", "ip6tables", "iptables", "ipv6"),
-    *("live-restore", "no-new-privileges", "raw-logs", "rootless", "selinux-enabled", "tls", "tlsverify"),
-    *("userland-proxy", "validate"),
+    *("allow-direct-routing", "cri-containerd", "debug", "experimental", "help", "icc", "init", "ip-forward"),
+    *("ip-forward-no-drop", "ip-masq", "ip6tables", "iptables", "ipv6", "live-restore", "no-new-privileges"),
+    *("raw-logs", "rootless", "selinux-enabled", "tls", "tlsverify", "userland-proxy", "validate", "version"),
 )
 
 
 def read_flags(argv: t.Sequence[str]) -> dict[str, t.Any]:
-    """Return what a command line of dockerd sets (without the program), by the names of daemon.json."""
+    """Return what a command line of dockerd sets (without the program), by the names of daemon.json.
+
+    A word that begins with `-` is no value, for a flag that nobody knows here may take none.
+    """
     options: dict[str, t.Any] = {}
     words = list(argv)
     while words:
@@ -258,10 +261,14 @@ def read_flags(argv: t.Sequence[str]) -> dict[str, t.Any]:
         if not word.startswith("-"):
             continue
         name, equals, value = word.lstrip("-").partition("=")
-        if not word.startswith("--") and len(name) > 1:  # -Hfd://
-            name, equals, value = name[0], "=", name[1:] + equals + value
+        if not word.startswith("--") and len(name) > 1:
+            if _NAMES.get(name[0]) in _SWITCHES:  # -DH fd://
+                words.insert(0, f"-{word[2:]}")
+                name, equals, value = name[0], "", ""
+            else:  # -Hfd://
+                name, equals, value = name[0], "=", name[1:] + equals + value
         name = _NAMES.get(name, name)
-        if not equals and name not in _SWITCHES and words:
+        if not equals and name not in _SWITCHES and words and not words[0].startswith("-"):
             value = words.pop(0)
         _set(options, name, value, bool(equals))
     return options

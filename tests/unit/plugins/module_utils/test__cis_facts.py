@@ -23,6 +23,12 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_facts import
         (["-H", "fd://", "--containerd=/run/c.sock"], {"hosts": ["fd://"], "containerd": "/run/c.sock"}),
         (["-H=fd://", "--host", "tcp://0.0.0.0:2376"], {"hosts": ["fd://", "tcp://0.0.0.0:2376"]}),
         (["-Hfd://"], {"hosts": ["fd://"]}),
+        (["-DH", "tcp://0.0.0.0:2375"], {"debug": True, "hosts": ["tcp://0.0.0.0:2375"]}),
+        (
+            ["--ip-forward-no-drop", "--allow-direct-routing", "-H", "tcp://0.0.0.0:2375"],
+            {"ip-forward-no-drop": True, "allow-direct-routing": True, "hosts": ["tcp://0.0.0.0:2375"]},
+        ),
+        (["--of-a-later-engine", "-H", "fd://"], {"of-a-later-engine": "", "hosts": ["fd://"]}),
         (["--icc=false", "--userland-proxy=0"], {"icc": False, "userland-proxy": False}),
         (["--live-restore", "-D"], {"live-restore": True, "debug": True}),
         (["-l", "warn"], {"log-level": "warn"}),
