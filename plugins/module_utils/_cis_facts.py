@@ -288,37 +288,55 @@ def _set(options: dict[str, t.Any], name: str, value: str, given: bool) -> None:
 
 @dataclass(frozen=True)
 class AuditRule:
-    """A rule that makes the kernel tell of all use of a path.
+    """A rule that makes the kernel tell of all use of a path, or of none.
 
     :ivar below: whether of what is in the folder too.
     :ivar permissions: of which use, some of `rwxa` (read, write, execute, change of attributes).
+    :ivar never: it makes the kernel keep silent, for some users or calls at least; without a path of everything.
     """
 
     path: str
     below: bool
     permissions: frozenset[str]
+    never: bool = False
 
     def covers(self, path: str) -> bool:
-        """Tell whether it tells of each write to a path and of each change of its owner and mode."""
+        """Tell whether it is about each write to a path and each change of its owner and mode."""
         same = path == self.path or (self.below and path.startswith(f"{self.path}/"))
-        return same and {"w", "a"} <= self.permissions
+        return same and (self.never or {"w", "a"} <= self.permissions)
+
+
+def deciding_rule(rules: t.Iterable[AuditRule], names: t.Collection[str]) -> AuditRule | None:
+    """Return the rule by which the kernel tells of a path, or does not: the first that covers one of its names."""
+    return next((rule for rule in rules if any(rule.covers(name) for name in names)), None)
 
 
 def read_audit_rules(lines: t.Iterable[str]) -> list[AuditRule]:
-    """Read what `auditctl -l` prints; rules that except something or hold for some users or calls only do not count."""
-    rules = (_audit_rule(shlex.split(line)) for line in lines)
+    """Read what `auditctl -l` prints, in the kernel's order: rules about tasks come before those about calls.
+
+    Rules that tell of something for some users or calls only do not count.
+    """
+    words = [shlex.split(line) for line in lines]
+    rules = (_audit_rule(one) for one in sorted(words, key=lambda one: not _AUDIT_TASK & set(one)))
     return [rule for rule in rules if rule is not None]
 
 
+_AUDIT_TASK = {"never,task", "task,never"}
+_AUDIT_NEVER = {"never,exit", "exit,never", *_AUDIT_TASK}
+
+
 def _audit_rule(words: list[str]) -> AuditRule | None:
-    path, below, permissions = "", False, "rwxa"
+    path, below, permissions, narrow = "", False, "rwxa", False
+    never = bool(_AUDIT_NEVER & set(words))
     for flag, value in zip(words, words[1:]):
         if flag == "-w":
             path, below = value, True
         elif flag == "-p":
             permissions = value
-        elif (flag == "-a" and "always" not in value.split(",")) or (flag == "-S" and value != "all"):
-            return None
+        elif flag == "-a":
+            narrow |= "always" not in value.split(",")
+        elif flag == "-C" or (flag == "-S" and value != "all"):
+            narrow = True
         elif flag == "-F":
             name, equals, field_value = value.partition("=")
             if name in ("path", "dir") and equals:
@@ -326,5 +344,7 @@ def _audit_rule(words: list[str]) -> AuditRule | None:
             elif name == "perm" and equals:
                 permissions = field_value
             elif name not in ("key", "arch"):
-                return None
-    return AuditRule(path.rstrip("/"), below, frozenset(permissions)) if path else None
+                narrow = True
+    if (narrow or not path) and not never:
+        return None
+    return AuditRule(path.rstrip("/"), below or not path, frozenset(permissions), never)

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_control import Control, Looked, Rule
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_facts import (
@@ -16,6 +17,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_facts import
     Found,
     HostFacts,
     SystemFacts,
+    deciding_rule,
     read_audit_rules,
 )
 
@@ -142,13 +144,20 @@ def _watched(host: HostFacts, paths: t.Iterable[str]) -> Looked:
         return Looked(("auditd is not installed",))
     if audit.problem:
         return Looked(unknown=audit.problem)
-    rules = read_audit_rules(audit.lines)
+    # A rule on a path that was no folder when it was loaded looks like one on a folder.
+    rules = [
+        replace(rule, below=False) if rule.path in host.files and host.files[rule.path].kind != "folder" else rule
+        for rule in read_audit_rules(audit.lines)
+    ]
     missing = []
     for path in paths:
         fact = host.files.get(path)
         names = {path, fact.real if fact and fact.real else path}
-        if not any(rule.covers(name) for rule in rules for name in names):
+        rule = deciding_rule(rules, names)
+        if rule is None:
             missing.append(f"{path}: no rule tells of writes and changed attributes")
+        elif rule.never:
+            missing.append(f"{path}: the first rule about it says never ({rule.path or 'of everything'})")
     if missing or audit.enabled:
         return Looked(tuple(missing), seen=f"rules for {', '.join(paths)}")
     return Looked(("the rules are loaded, and the kernel's audit is off",))

@@ -93,7 +93,8 @@ def good_files() -> dict[str, FileFact]:
     groups = {_cis_files.SOCKET: "docker"}
     absent = {path: FileFact(path) for path in (*_cis_host.watched_paths(), *_cis_files.FIXED, *_cis_files.SOCKETS)}
     found = {path: FileFact(path, "file", mode, "root", groups.get(path, "root"), path) for path, mode in modes.items()}
-    return {**absent, **found}
+    folders = {path: replace(found[path], kind="folder") for path in ("/etc/docker", "/run/containerd")}
+    return {**absent, **found, **folders}
 
 
 def good_host() -> HostFacts:

@@ -55,7 +55,12 @@ def test_flags_are_read_by_the_names_of_daemon_json(argv: list[str], options: di
         ),
         ("-a exit,always -F path=/etc/docker -F perm=war", AuditRule("/etc/docker", False, frozenset("rwa"))),
         ("-a always,exit -F arch=b64 -F path=/x", AuditRule("/x", False, frozenset("rwxa"))),
-        ("-a never,exit -F dir=/etc/docker", None),
+        ("-a never,exit -S all -F dir=/etc/docker", AuditRule("/etc/docker", True, frozenset("rwxa"), never=True)),
+        ("-a exit,never -F path=/x -F uid=0", AuditRule("/x", False, frozenset("rwxa"), never=True)),
+        ("-a never,task", AuditRule("", True, frozenset("rwxa"), never=True)),
+        ("-a never,user -F uid=7", None),
+        ("-a never,exclude -F msgtype=CWD", None),
+        ("-a always,exit -F dir=/etc/docker -C auid!=uid", None),
         ("-a always,exit -F dir=/etc/docker -F uid=0", None),
         ("-a always,exit -F dir!=/etc/docker", None),
         ("-a always,exit -S execve -F path=/x", None),
@@ -74,6 +79,8 @@ def test_a_rule_of_the_kernels_audit_is_read_or_does_not_count(line: str, rule: 
         (AuditRule("/etc/docker", False, frozenset("wa")), "/etc/docker/daemon.json", False),
         (AuditRule("/etc/docker", True, frozenset("wa")), "/etc/docker2", False),
         (AuditRule("/etc/docker", True, frozenset("w")), "/etc/docker", False),
+        (AuditRule("/etc/docker", True, frozenset("w"), never=True), "/etc/docker/daemon.json", True),
+        (AuditRule("", True, frozenset("rwxa"), never=True), "/etc/docker", True),
     ],
 )
 def test_a_rule_covers_a_path_and_a_folder_what_is_below(rule: AuditRule, path: str, covers: bool) -> None:

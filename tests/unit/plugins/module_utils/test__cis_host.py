@@ -118,12 +118,41 @@ def test_without_its_rule_a_path_is_not_audited(slug: str) -> None:
         "-a always,exit -S all -F path=/usr/sbin/dockerd -F perm=wa -F auid=1000",
         "-a always,exit -F arch=b64 -S unlink -F path=/usr/sbin/dockerd",
         "-w /usr/sbin/dockerd-rootless -p wa",
+        "-a always,exit -S all -F path=/usr/sbin/dockerd -F perm=wa -C auid!=uid",
     ],
 )
 def test_a_rule_that_does_not_tell_all_of_the_path_is_none(line: str) -> None:
     lines = (*(one for one in good_host().audit.lines if "dockerd" not in one), line)
     looked = look_at_host(with_host(audit=AuditFacts(lines, True, True)))
     assert looked["audit-dockerd"].evidence
+
+
+@pytest.mark.parametrize(
+    ("lines", "silent"),
+    [
+        (("-a never,exit -S all", "{rule}"), True),
+        (("-a never,exit -S all -F dir=/usr", "{rule}"), True),
+        (("-a never,exit -S all -F path=/usr/sbin/dockerd -F uid=0", "{rule}"), True),
+        (("{rule}", "-a never,task"), True),
+        (("{rule}", "-a never,exit -S all"), False),
+        (("-a never,exit -S all -F dir=/usr/share", "{rule}"), False),
+        (("-a never,user", "{rule}"), False),
+    ],
+)
+def test_a_rule_after_one_that_says_never_of_the_path_tells_nothing(lines: tuple[str, ...], silent: bool) -> None:
+    rule = "-w /usr/sbin/dockerd -p wa -k docker"
+    audit = AuditFacts(tuple(line.format(rule=rule) for line in lines), True, True)
+    looked = look_at_host(with_host(audit=audit))["audit-dockerd"]
+    assert [*looked.evidence] == ([looked.evidence[0]] if silent else [])
+    assert not silent or looked.evidence[0].startswith("/usr/sbin/dockerd: the first rule about it says never (")
+
+
+def test_a_rule_on_what_is_no_folder_tells_of_nothing_below_it() -> None:
+    files = {**good_host().files, "/etc/docker": FileFact("/etc/docker", "file", real="/etc/docker")}
+    audit = AuditFacts(("-w /etc/docker -p wa -k docker",), True, True)
+    looked = look_at_host(with_host(files=files, audit=audit))
+    assert looked["audit-etc-docker"].seen
+    assert looked["audit-daemon-json"].evidence
 
 
 def test_a_rule_for_the_real_path_of_a_link_counts() -> None:
