@@ -123,6 +123,15 @@ def _mode(select: Select, most: int) -> t.Callable[[Found], Looked]:
     return look
 
 
+def _removal(most: int) -> str:
+    """Return the mode for chmod that takes away what is too much, and gives nobody what a file has kept from them."""
+    classes: dict[str, str] = {}
+    for who, shift in (("u", 6), ("g", 3), ("o", 0)):
+        bits = "".join(letter for letter, bit in (("r", 4), ("w", 2), ("x", 1)) if not most >> shift & bit)
+        classes[bits] = classes.get(bits, "") + who
+    return ",".join(f"{'a' if who == 'ugo' else who}-{bits}" for bits, who in classes.items() if bits)
+
+
 def _pair(
     numbers: tuple[str, str],
     slug: str,
@@ -145,7 +154,7 @@ def _pair(
         numbers[1],
         f"{slug}-mode",
         f"{what}: no more permissions than {most:04o}",
-        f"Have docker_host_files do it, or run chmod {most:04o} on what is named",
+        f"Have docker_host_files do it, or run chmod {_removal(most)} on what is named",
         "enforced",
         "files",
     )

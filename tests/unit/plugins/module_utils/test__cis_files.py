@@ -60,6 +60,21 @@ def test_more_permissions_than_allowed_are_told_and_less_are_fine(slug: str) -> 
     assert look_at_files(changed(path, mode=0))[f"{slug}-mode"].seen
 
 
+@pytest.mark.parametrize(
+    ("slug", "mode"),
+    [
+        ("etc-docker", "go-w"),
+        ("registry-certificates", "a-wx"),
+        ("tls-key", "u-wx,go-rwx"),
+        ("daemon-json", "u-x,go-wx"),
+        ("engine-socket", "ug-x,o-rwx"),
+    ],
+)
+def test_the_way_out_of_a_mode_takes_away_and_gives_nobody_a_key(slug: str, mode: str) -> None:
+    control = next(one for one in FILE_CONTROLS if one.slug == f"{slug}-mode")
+    assert control.way_out == f"Have docker_host_files do it, or run chmod {mode} on what is named"
+
+
 @pytest.mark.parametrize("slug", CASES)
 @pytest.mark.parametrize("part", ["owner", "group"])
 def test_another_owner_or_group_is_told(slug: str, part: str) -> None:
