@@ -107,7 +107,9 @@ class HostFacts:
 
     :ivar container: what the host itself runs in (`docker`), empty for a machine.
     :ivar files: each path that a rule may ask for.
-    :ivar docker_group: who is in group docker; None where there is no such group.
+    :ivar socket_listens: the network addresses on which systemd listens for the engine; `socket_paths` are the paths,
+        `socket_group` is the group that the unit gives them.
+    :ivar socket_users: who is in each group that a socket of the engine belongs to, by the group's name.
     :ivar trusted: who may be, as the task says.
     """
 
@@ -116,9 +118,11 @@ class HostFacts:
     service_units: Listing = Listing()
     socket_units: Listing = Listing()
     socket_listens: tuple[str, ...] = ()
+    socket_paths: Listing = Listing()
+    socket_group: str = "root"
     certificates: Listing = Listing()
     audit: AuditFacts = AuditFacts()
-    docker_group: tuple[str, ...] | None = None
+    socket_users: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     trusted: tuple[str, ...] = ()
     mounts: tuple[str, ...] = ()
     package: PackageFacts = PackageFacts()

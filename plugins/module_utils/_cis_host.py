@@ -20,6 +20,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_facts import
     deciding_rule,
     read_audit_rules,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_files import engine_sockets, present
 
 PROGRAM_FOLDERS = ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
 OLDEST_LISTS = 30
@@ -107,11 +108,20 @@ def _separate_partition(found: Found) -> Looked:
 
 
 def _trusted_users(found: Found) -> Looked:
-    members = found.host.docker_group
-    if members is None:
-        return Looked(seen="there is no group docker")
-    strangers = tuple(f"{name} is in group docker" for name in members if name not in found.host.trusted)
-    return Looked(strangers, seen=f"group docker: {', '.join(members) or 'nobody'}")
+    host = found.host
+    sockets, nothing = present(engine_sockets, found)
+    if nothing is not None:
+        return nothing
+    users = {socket.group: host.socket_users.get(socket.group, ()) for socket in sockets}
+    strangers = tuple(
+        f"{name} is in group {group}"
+        for group, names in users.items()
+        for name in names
+        if name not in ("root", *host.trusted)
+    )
+    return Looked(
+        strangers, seen="; ".join(f"group {group}: {', '.join(names) or 'nobody'}" for group, names in users.items())
+    )
 
 
 def _watch(number: str, names: tuple[str, ...]) -> t.Callable[[Found], Looked]:
@@ -240,7 +250,7 @@ _RULES: tuple[Rule[Found], ...] = (
             "1.1.2",
             "trusted-users",
             "Only people who may be root can use the engine",
-            "Take them out (gpasswd --delete <user> docker), or name them in trusted_users",
+            "Take them out (gpasswd --delete <user> <group>), or name them in trusted_users",
             "enforced",
             "users",
         ),

@@ -161,6 +161,20 @@ def test_what_is_broken_fails_alone_and_passes_when_it_is_put_right(
     assert before[violation.slug] == "pass"
 
 
+def test_of_a_socket_that_systemd_opens_its_own_group_counts_and_not_that_of_the_options(
+    host: Audited, before: dict[str, str]
+) -> None:
+    host.shell("usermod --append --groups docker robot")
+    host.configure(**CONFIG, group="robot")
+    try:
+        assert {slug: status for slug, status in host.statuses().items() if status != before[slug]} == {
+            "trusted-users": "fail"
+        }
+    finally:
+        host.shell("gpasswd --delete robot docker")
+        host.configure(**CONFIG)
+
+
 def test_remapped_users_and_no_other_row_pass_once_they_are_on(host: Audited, before: dict[str, str]) -> None:
     host.configure(**CONFIG, **{"userns-remap": "default"})
     try:

@@ -108,8 +108,15 @@ def test_what_is_dropped_in_beside_a_unit_counts_as_part_of_it() -> None:
 def test_the_engine_may_have_another_group() -> None:
     found = changed("/run/docker.sock", group="operators")
     assert look_at_files(found)["engine-socket-owner"].evidence
-    engine = replace(found.engine, options={**found.engine.options, "group": "operators"})
+    engine = replace(found.engine, options={**found.engine.options, "hosts": [], "group": "operators"})
     assert look_at_files(Found(found.host, engine))["engine-socket-owner"].seen
+
+
+def test_the_group_of_a_socket_that_systemd_opens_is_that_of_its_unit() -> None:
+    assert look_at_files(with_options(group="robots"))["engine-socket-owner"].seen
+    found = changed("/run/docker.sock", group="operators")
+    host = replace(found.host, socket_group="operators")
+    assert look_at_files(Found(host, found.engine))["engine-socket-owner"].seen
 
 
 def test_keys_are_looked_for_where_the_engine_has_them() -> None:
@@ -121,12 +128,27 @@ def test_keys_are_looked_for_where_the_engine_has_them() -> None:
     assert look_at_files(plain)["tls-key-mode"] == Looked(not_applicable="not on this host")
 
 
-def test_keys_of_an_engine_whose_options_are_not_known_are_not_known() -> None:
+def test_keys_and_sockets_of_an_engine_whose_options_are_not_known_are_not_known() -> None:
     looked = look_at_files(with_engine(options_problem="no process"))
     assert {name for name, one in looked.items() if one.unknown == "no process"} == {
-        f"tls-{which}-{what}" for which in ("authority", "certificate", "key") for what in ("owner", "mode")
+        f"{which}-{what}"
+        for which in ("tls-authority", "tls-certificate", "tls-key", "engine-socket")
+        for what in ("owner", "mode")
     }
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        {"socket_units": Listing((), "no right")},
+        {"socket_paths": Listing((), "no right")},
+    ],
+    ids=["units", "paths"],
+)
+def test_sockets_of_a_unit_that_cannot_be_read_are_not_known(host: dict[str, Listing]) -> None:
+    assert look_at_files(with_host(**host))["engine-socket-mode"].unknown == "no right"
 
 
 def test_another_socket_of_the_engine_is_looked_at_too() -> None:
     assert "/run/other.sock" in paths_of(with_options(hosts=["unix:///var/run/other.sock", "fd://"]))
+    assert "/run/third.sock" in paths_of(with_host(socket_paths=Listing(("/run/third.sock",))))

@@ -17,6 +17,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_facts import
     PackageFacts,
     SystemFacts,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_files import SOCKET
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_host import HOST_CONTROLS, look_at_host
 from ansible_collections.emorobcare.fleet.tests.unit.plugins._found import (
     UNIT,
@@ -25,6 +26,7 @@ from ansible_collections.emorobcare.fleet.tests.unit.plugins._found import (
     with_engine,
     with_host,
     with_info,
+    with_options,
 )
 
 AUDITED = [control.slug for control in HOST_CONTROLS if control.slug.startswith("audit-")]
@@ -68,7 +70,7 @@ def test_on_a_good_host_every_rule_passes_and_says_what_it_saw(control: Control)
             with_host(mounts=("/",)),
             "/var/lib/docker shares its file system with the rest of the host",
         ),
-        ("trusted-users", with_host(docker_group=("guest", "robot")), "guest is in group docker"),
+        ("trusted-users", with_host(socket_users={"docker": ("guest", "robot")}), "guest is in group docker"),
         ("host-hardened", system(sshd={"permitrootlogin": "yes"}), "ssh: permitrootlogin is yes, not no or "),
         ("host-hardened", system(sshd={"passwordauthentication": "yes"}), "ssh: passwordauthentication is yes, not no"),
         (
@@ -173,6 +175,7 @@ def test_a_rule_for_the_real_path_of_a_link_counts() -> None:
     ("slug", "found", "why"),
     [
         ("separate-partition", with_engine(problem="the engine hangs"), "the engine hangs"),
+        ("trusted-users", with_engine(options_problem="no process"), "no process"),
         ("audit-dockerd", with_host(audit=AuditFacts((), True, True, "auditctl: no")), "auditctl: no"),
         ("audit-docker-service", with_host(service_units=Listing((UNIT,), "no right")), "no right"),
         ("engine-version", with_host(package=PackageFacts(problem="no apt")), "no apt"),
@@ -221,8 +224,20 @@ def test_without_ipv6_no_firewall_of_ipv6_is_missed() -> None:
     assert look_at_host(found)["host-hardened"].seen
 
 
-def test_a_host_without_group_docker_trusts_nobody_too_much() -> None:
-    assert look_at_host(with_host(docker_group=None))["trusted-users"].seen == "there is no group docker"
+def test_who_may_use_the_engine_is_who_is_in_the_group_of_its_socket_whatever_its_options_say() -> None:
+    found = with_options(group="robots")
+    users = {"docker": ("guest", "robot"), "robots": ("robot",)}
+    looked = look_at_host(Found(replace(found.host, socket_users=users), found.engine))["trusted-users"]
+    assert looked.evidence == ("guest is in group docker",)
+
+
+def test_root_is_no_stranger_in_a_group_of_its_own() -> None:
+    files = good_host().files
+    files = {**files, SOCKET: replace(files[SOCKET], group="root")}
+    found = with_host(files=files, socket_users={"root": ("root",)})
+    assert look_at_host(found)["trusted-users"].seen == "group root: root"
+    without = with_host(files={**files, SOCKET: FileFact(SOCKET)})
+    assert look_at_host(without)["trusted-users"].not_applicable == "not on this host: /run/docker.sock"
 
 
 def test_the_data_root_of_an_engine_without_remapped_users_is_its_own() -> None:

@@ -129,7 +129,7 @@ def test_a_policy_can_warn() -> None:
     ],
 )
 def test_an_excuse_has_an_end_and_may_be_narrow(setting: Setting, status: str, evidence: int, reason: str) -> None:
-    found = with_host(docker_group=("guest", "other"))
+    found = with_host(socket_users={"docker": ("guest", "other")})
     one = row(found, "trusted-users", trusted_users=setting)
     assert (one.status, len(one.evidence), one.reason) == (status, evidence, reason)
 
