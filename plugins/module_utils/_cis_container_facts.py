@@ -104,6 +104,7 @@ class ContainerFacts:
     read_only: bool = False
     restart: str = ""
     devices: tuple[str, ...] = ()
+    device_requests: tuple[str, ...] = ()
     device_rules: tuple[str, ...] = ()
     ulimits: tuple[tuple[str, int, int], ...] = ()
     health: tuple[str, ...] | None = None
@@ -173,6 +174,11 @@ def facts_of_inspect(
         ulimits=tuple((u["Name"], int(u["Soft"]), int(u["Hard"])) for u in host.get("Ulimits") or ()),
         health=tuple((health or {}).get("Test") or ()),
     )
+
+
+def device_request(driver: t.Any, ids: t.Any, kinds: t.Any) -> str:
+    """Return what is asked of a driver of devices (CDI, say): which ones by name, or of which kind."""
+    return " ".join(filter(None, (str(driver or ""), ",".join(map(str, ids or kinds or ["gpu"])))))
 
 
 def capabilities(names: t.Iterable[t.Any] | None) -> tuple[str, ...]:

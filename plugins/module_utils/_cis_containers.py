@@ -17,13 +17,18 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_compose_facts import facts_of_service
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_compose_facts import (
+    CPU_KEYS,
+    facts_of_service,
+    unrendered,
+)
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_container_controls import (
     CONTAINER_CONTROLS,
     ENGINE_CONTROLS,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_container_facts import (
     ContainerFacts,
+    Document,
     Engine,
     Mounted,
     Published,
@@ -41,6 +46,7 @@ __all__ = [
     "look_at_compose",
     "look_at_container",
     "look_at_engine",
+    "must_be_rendered",
 ]
 
 Level = t.Literal["fail", "warn", "off"]
@@ -123,6 +129,20 @@ def look_at_compose(document: t.Any) -> dict[str, dict[str, Looked]]:
             reason="compose_invalid",
         )
     return {str(name): look_at_container(facts_of_service(str(name), one, document)) for name, one in services.items()}
+
+
+def must_be_rendered(document: Document) -> None:
+    """Refuse a Compose document that says something else once Compose has rendered it.
+
+    :raises HostError: it has C(include), C(extends), paths beside its own folder, or variables where a rule looks.
+    """
+    places = list(unrendered(document, {key for rule in RULES for key in rule.keys}))
+    if places:
+        raise HostError(
+            f"only Compose knows what this document comes to ({', '.join(places)}). Render it first: "
+            "`docker compose config --format json`",
+            reason="compose_invalid",
+        )
 
 
 def _found(evidence: t.Iterable[str], seen: str) -> Looked:
@@ -252,6 +272,7 @@ def _namespace(facts: ContainerFacts, mode: str, key: str) -> Looked:
 
 def _devices(facts: ContainerFacts) -> Looked:
     handed = [f"device {path}" for path in facts.devices if path not in _HARMLESS]
+    handed += [f"device by request: {request}" for request in facts.device_requests]
     return _found([*handed, *(f"device rule {rule}" for rule in facts.device_rules)], "none")
 
 
@@ -361,13 +382,13 @@ _ROWS: tuple[_Row, ...] = (
     ("needed-ports", _needed_ports, _off, ("ports",)),
     ("host-network", lambda facts: _namespace(facts, facts.network, "network_mode"), _fail, ("network_mode",)),
     ("memory-limit", _memory, _warn, ("mem_limit", *_LIMITS)),
-    ("cpu-limit", _cpu, _warn, ("cpus", *_LIMITS)),
+    ("cpu-limit", _cpu, _warn, (*CPU_KEYS, *_LIMITS)),
     ("read-only-root", _read_only, _warn, ("read_only",)),
     ("port-address", _port_address, _warn, ("ports",)),
     ("restart-limit", _restart, _off, ("restart",)),
     ("host-pid", lambda facts: _namespace(facts, facts.pid, "pid"), _fail, ("pid",)),
     ("host-ipc", lambda facts: _namespace(facts, facts.ipc, "ipc"), _fail, ("ipc",)),
-    ("devices", _devices, _devices_level, ("devices", "device_cgroup_rules")),
+    ("devices", _devices, _devices_level, ("devices", "gpus", "device_cgroup_rules", *_LIMITS)),
     ("container-ulimits", _ulimits, _warn, ("ulimits",)),
     ("mount-propagation", _propagation, _fail, ("volumes",)),
     ("host-uts", lambda facts: _namespace(facts, facts.uts, "uts"), _fail, ("uts",)),
@@ -381,7 +402,7 @@ _ROWS: tuple[_Row, ...] = (
     ("pids-limit", _pids, _warn, ("pids_limit", *_LIMITS)),
     ("default-bridge", _default_bridge, _warn, ("network_mode",)),
     ("host-userns", lambda facts: _namespace(facts, facts.userns, "userns_mode"), _fail, ("userns_mode",)),
-    ("docker-socket-mounted", _sockets, _fail, ("volumes",)),
+    ("docker-socket-mounted", _sockets, _fail, ("volumes", "use_api_socket")),
     ("image-user", _user, _warn, ("user",)),
 )
 _CONTROLS = {control.slug: control for control in (*CONTAINER_CONTROLS, USER_CONTROL)}

@@ -31,6 +31,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_containers i
     look_at_compose,
     look_at_container,
     look_at_engine,
+    must_be_rendered,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_control import Control, Looked, Row
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_daemon import DAEMON_CONTROLS, look_at_daemon
@@ -114,10 +115,12 @@ def judge_compose(document: t.Any, policy: Policy, today: datetime.date) -> list
     """Return a row for every control of containers, for each service of a Compose document.
 
     Raises:
-        HostError: it is no Compose document.
+        HostError: it is no Compose document, or none that Compose has rendered.
     """
     rows = []
-    for name, looked in look_at_compose(document).items():
+    services = look_at_compose(document)
+    must_be_rendered(document)
+    for name, looked in services.items():
         rows += _container_rows(facts_of_service(name, document["services"][name], document), looked, policy, today)
     return sorted(rows, key=lambda row: (row.control.order, row.subject))
 

@@ -48,8 +48,9 @@ options:
     default: []
   compose:
     description:
-      - A Compose document to look at instead of the host, as C(docker compose config --format json) prints it or as the
-        file was written.
+      - A Compose document to look at instead of the host, as C(docker compose config --format json) prints it.
+      - One that has C(include), C(extends), paths that lead out of its own folder, or variables where a rule looks is
+        refused. Only Compose knows what it comes to.
     type: dict
   textfile:
     description:
@@ -92,9 +93,16 @@ EXAMPLES = r"""
         until: "2027-06-30"
         paths: [camera-*]
 
-- name: Refuse a Compose file that asks for too much
+- name: Have Compose render a file
+  ansible.builtin.command:
+    argv: [docker, compose, --file, compose.yml, config, --format, json]
+  register: rendered
+  changed_when: false
+  delegate_to: localhost
+
+- name: Refuse it if it asks for too much
   emorobcare.fleet.docker_host_audit:
-    compose: "{{ lookup('ansible.builtin.file', 'compose.yml') | from_yaml }}"
+    compose: "{{ rendered.stdout | from_json }}"
     strict: true
   delegate_to: localhost
 """

@@ -40,6 +40,8 @@ HARD: dict[str, t.Any] = {
     "deploy": {"resources": {"limits": {"cpus": "0.5", "memory": "64M", "pids": 32}}},
 }
 UNLIMITED = {"deploy": {"resources": {"limits": {"cpus": "0.5", "memory": "64M"}}}}
+GPU = {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+RESERVED = {"deploy": {"resources": {**HARD["deploy"]["resources"], "reservations": {"devices": [GPU]}}}}
 CASES: list[t.Any] = [
     ("apparmor-profile", {"security_opt": ["no-new-privileges", "apparmor=unconfined"]}, "fail"),
     ("selinux-labels", {"security_opt": ["no-new-privileges", "label:disable"]}, "fail"),
@@ -78,6 +80,9 @@ CASES: list[t.Any] = [
     ("devices", {"devices": ["/dev/mem:/dev/mem"]}, "fail"),
     ("devices", {"device_cgroup_rules": ["a *:* rwm"]}, "fail"),
     ("devices", {"device_cgroup_rules": ["c 1:1 r"]}, "fail"),
+    ("devices", {"gpus": "all"}, "warn"),
+    ("devices", {"gpus": [{"driver": "nvidia", "count": 1}]}, "warn"),
+    ("devices", RESERVED, "warn"),
     ("container-ulimits", {"ulimits": {"nofile": -1}}, "warn"),
     ("container-ulimits", {"ulimits": {"nofile": {"soft": 1024, "hard": -1}}}, "warn"),
     ("mount-propagation", {"volumes": ["/srv/x:/x:rshared"]}, "fail"),
@@ -95,6 +100,7 @@ CASES: list[t.Any] = [
     ("host-userns", {"userns_mode": "host"}, "fail"),
     ("docker-socket-mounted", {"volumes": ["/var/run/docker.sock:/var/run/docker.sock:ro"]}, "fail"),
     ("docker-socket-mounted", {"volumes": ["/run/containerd/containerd.sock:/x"]}, "fail"),
+    ("docker-socket-mounted", {"use_api_socket": True}, "fail"),
     ("image-user", {"user": "0:0"}, "warn"),
     ("image-user", {"user": "root"}, "warn"),
 ]

@@ -203,3 +203,40 @@ def test_a_compose_document_is_judged_by_service() -> None:
     assert told["db", "memory-limit"][0] == "pass"
     with pytest.raises(HostError, match="this is no Compose document"):
         judge_compose({"service": {}}, {}, TODAY)
+
+
+@pytest.mark.parametrize(
+    ("more", "place"),
+    [
+        ({"services": {"web": {"privileged": "${P:-true}"}}}, "services.web.privileged"),
+        ({"services": {"web": {"network_mode": "$N"}}}, "services.web.network_mode"),
+        ({"services": {"web": {"volumes": ["${D:-/var/run/docker.sock}:/s"]}}}, "services.web.volumes"),
+        (
+            {"services": {"web": {"volumes": [{"type": "bind", "source": "$$$E", "target": "/x"}]}}},
+            "services.web.volumes",
+        ),
+        ({"services": {"web": {"deploy": {"resources": {"limits": {"memory": "${M}"}}}}}}, "services.web.deploy"),
+        ({"services": {"web": {"cpu_shares": "${C}"}}}, "services.web.cpu_shares"),
+        ({"services": {"web": {"use_api_socket": "${S}"}}}, "services.web.use_api_socket"),
+        ({"services": {"web": {"gpus": "${G}"}}}, "services.web.gpus"),
+        ({"services": {"web": {"extends": {"file": "other.yml", "service": "web"}}}}, "services.web.extends"),
+        ({"services": {"web": {"extends": "db"}}}, "services.web.extends"),
+        ({"services": {"web": {"volumes": ["./../../etc:/x"]}}}, "services.web: ../../etc:/x"),
+        ({"include": ["other.yml"]}, "include"),
+        ({"volumes": {"data": {"driver_opts": {"o": "bind", "device": "${D}"}}}}, "volumes.data.driver_opts"),
+        ({"secrets": {"key": {"file": "${F}"}}}, "secrets.key.file"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_a_compose_document_that_compose_has_not_rendered_is_refused(more: dict[str, t.Any], place: str) -> None:
+    with pytest.raises(HostError) as caught:
+        judge_compose({"services": {"web": {"image": "a:1"}}, **more}, {}, TODAY)
+    assert f"({place})" in str(caught.value)
+    assert "`docker compose config --format json`" in str(caught.value)
+    assert caught.value.reason == "compose_invalid"
+
+
+def test_a_dollar_that_compose_has_escaped_and_one_where_no_rule_looks_are_no_variables() -> None:
+    service = {"image": "a:1", "command": ["sh", "-c", "echo $$HOME"], "environment": {"X": "${X}"}, "privileged": True}
+    rows = judge_compose({"services": {"web": service}}, {}, TODAY)
+    assert [one.control.slug for one in rows if one.status == "fail" and one.level == "fail"] == ["privileged"]
