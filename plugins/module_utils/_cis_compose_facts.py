@@ -23,8 +23,10 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_container_fa
     Limits,
     Mounted,
     Published,
+    bound_path,
     capabilities,
     device_request,
+    normal_path,
     security,
 )
 
@@ -142,7 +144,7 @@ def _mounts_of_service(service: Document, document: Document) -> t.Iterator[Moun
         if mount.bind:
             yield mount
             continue
-        path = _path_of_volume(_mapping(volumes.get(mount.source)))
+        path = bound_path(_mapping(_mapping(volumes.get(mount.source)).get("driver_opts")))
         yield Mounted(path, mount.target, True, mount.read_only, mount.propagation) if path else mount
 
 
@@ -161,13 +163,6 @@ def _long_mount(item: Document) -> Mounted:
     source, target = str(item.get("source") or ""), str(item.get("target") or "")
     propagation = str(_mapping(item.get("bind")).get("propagation") or "")
     return Mounted(_normal(source) if bind else source, target, bind, is_true(item.get("read_only")), propagation)
-
-
-def _path_of_volume(volume: Document) -> str:
-    """Return the path of the host that a volume of driver options is (o: bind, device: /path), empty for a real one."""
-    options = _mapping(volume.get("driver_opts"))
-    bound = {"bind", "rbind"} & {option.strip() for option in str(options.get("o") or "").split(",")}
-    return _normal(str(options.get("device") or "")) if bound else ""
 
 
 def _files_of_service(service: Document, document: Document) -> t.Iterator[Mounted]:
@@ -247,7 +242,7 @@ def _normal(path: str) -> str:
     """Return a path of the host without detours; the home folder is root's, whom the engine's commands run as."""
     if path == "~" or path.startswith("~/"):
         path = f"/root{path[1:]}"
-    return re.sub(r"^//+", "/", posixpath.normpath(path)) if path else ""
+    return normal_path(path)
 
 
 def _number(value: t.Any) -> int:

@@ -11,6 +11,7 @@ Source of the forms: the engine's API reference (container inspect, system info)
 
 from __future__ import annotations
 
+import posixpath
 import re
 import typing as t
 from dataclasses import dataclass
@@ -73,7 +74,8 @@ class ContainerFacts:
     """A container as it runs (running), or as a document says that it shall.
 
     `user` and `health` are None where only the image knows. `apparmor` is the profile that the engine has set,
-    `processes` are the commands that run, None where nobody asked. Ulimits are (name, soft, hard), -1 for no limit.
+    `processes` are the commands that run, None where nobody asked. `mounts_problem` says of which volumes nobody knows
+    what is behind them. Ulimits are (name, soft, hard), -1 for no limit.
     `cap_add` and `cap_drop` are without CAP_; `restart` is as Compose writes it: on-failure:5.
     """
 
@@ -92,6 +94,7 @@ class ContainerFacts:
     apparmor: str | None = None
     process_label: str | None = None
     mounts: tuple[Mounted, ...] = ()
+    mounts_problem: str = ""
     network: str = ""
     networks: tuple[str, ...] = ()
     pid: str = ""
@@ -132,12 +135,19 @@ def engine_of_info(info: Document) -> Engine:
 
 
 def facts_of_inspect(
-    document: Document, engine: Engine = Engine(), processes: t.Sequence[str] | None = None
+    document: Document,
+    engine: Engine = Engine(),
+    processes: t.Sequence[str] | None = None,
+    volumes: t.Mapping[str, Document] | None = None,
 ) -> ContainerFacts:
     """Read one item of `docker container inspect`.
 
     :arg processes: the commands that run in the container, as `docker top` lists them; None where nobody asked.
+    :arg volumes: the options of the driver by the name of a volume, of all that were asked for.
     """
+    known = volumes or {}
+    mounts: t.Sequence[Document] = document.get("Mounts") or ()
+    hidden = [str(one.get("Name")) for one in mounts if one.get("Type") == "volume" and one.get("Name") not in known]
     host: Document = document.get("HostConfig") or {}
     config: Document = document.get("Config") or {}
     command = [document.get("Path"), *(document.get("Args") or ())]
@@ -157,7 +167,8 @@ def facts_of_inspect(
         security=security(host.get("SecurityOpt")),
         apparmor=document.get("AppArmorProfile"),
         process_label=document.get("ProcessLabel"),
-        mounts=tuple(_mount_of_inspect(item) for item in document.get("Mounts") or ()),
+        mounts=tuple(_mount_of_inspect(item, known) for item in mounts),
+        mounts_problem=f"what is behind volume {', '.join(hidden)}" if hidden else "",
         network=str(host.get("NetworkMode") or ""),
         networks=tuple(sorted(networks)),
         pid=str(host.get("PidMode") or ""),
@@ -196,11 +207,22 @@ def security(options: t.Iterable[t.Any] | None) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def _mount_of_inspect(item: Document) -> Mounted:
-    bind = item.get("Type") == "bind"
-    source = item.get("Source") if bind else item.get("Name")
-    target = str(item.get("Destination") or "")
-    return Mounted(str(source or ""), target, bind, item.get("RW") is False, str(item.get("Propagation") or ""))
+def bound_path(options: Document) -> str:
+    """Return the path of the host that a volume of driver options is (o: bind, device: /path), empty for a real one."""
+    bound = {"bind", "rbind"} & {option.strip() for option in str(options.get("o") or "").split(",")}
+    return normal_path(str(options.get("device") or "")) if bound else ""
+
+
+def normal_path(path: str) -> str:
+    """Return a path without detours; no path stays none."""
+    return re.sub(r"^//+", "/", posixpath.normpath(path)) if path else ""
+
+
+def _mount_of_inspect(item: Document, volumes: t.Mapping[str, Document]) -> Mounted:
+    bind, name = item.get("Type") == "bind", str(item.get("Name") or "")
+    source = str(item.get("Source") or "") if bind else bound_path(volumes.get(name, {}))
+    target, propagation = str(item.get("Destination") or ""), str(item.get("Propagation") or "")
+    return Mounted(source or name, target, bind or bool(source), item.get("RW") is False, propagation)
 
 
 def _ports_of_inspect(host: Document, document: Document) -> t.Iterator[Published]:

@@ -206,7 +206,12 @@ def _is_sensitive(mount: Mounted) -> bool:
 
 
 def _host_paths(facts: ContainerFacts) -> Looked:
-    return _found(map(str, filter(_is_sensitive, facts.mounts)), "none of the host's own")
+    return _of_mounts(facts, filter(_is_sensitive, facts.mounts), "none of the host's own")
+
+
+def _of_mounts(facts: ContainerFacts, mounts: t.Iterable[Mounted], seen: str) -> Looked:
+    looked = _found(map(str, mounts), seen)
+    return Looked(unknown=facts.mounts_problem) if facts.mounts_problem and not looked.evidence else looked
 
 
 def _ssh_server(facts: ContainerFacts) -> Looked:
@@ -344,8 +349,8 @@ def _default_bridge(facts: ContainerFacts) -> Looked:
 
 
 def _sockets(facts: ContainerFacts) -> Looked:
-    mounts = [mount for mount in facts.mounts if _SOCKETS.fullmatch(mount.source)]
-    return _found((str(mount) for mount in mounts), "no socket of an engine")
+    mounts = (mount for mount in facts.mounts if _SOCKETS.fullmatch(mount.source))
+    return _of_mounts(facts, mounts, "no socket of an engine")
 
 
 def _user(facts: ContainerFacts) -> Looked:

@@ -167,6 +167,7 @@ class EngineFacts:
     :ivar pending: says since when daemon.json differs from what the engine has read, if it does.
     :ivar containers: every container, as `docker container inspect` gives it.
     :ivar commands: command lines that run in a container, by its id, where they can be seen.
+    :ivar volumes: options of the driver of each volume that a running container has, by its name.
     :ivar used: each image that a running container is made from, as `docker image inspect` gives it, and its history,
         the last step first.
     """
@@ -181,6 +182,8 @@ class EngineFacts:
     containers: tuple[t.Mapping[str, t.Any], ...] = ()
     containers_problem: str = ""
     commands: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    volumes: t.Mapping[str, t.Mapping[str, t.Any]] = field(default_factory=dict)
+    volumes_problem: str = ""
     used: tuple[tuple[t.Mapping[str, t.Any], tuple[str, ...]], ...] = ()
     used_problem: str = ""
     images: tuple[StoredImage, ...] = ()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import fnmatch
 import typing as t
+from dataclasses import replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._audit_policy import (
     Policy,
@@ -96,7 +97,9 @@ def _running_rows(engine: EngineFacts, policy: Policy, today: datetime.date) -> 
     if not engine.silent:
         rows += [_row(slug, HOST, looked, policy, today) for slug, looked in look_at_engine(about).items()]
     for document in engine.running:
-        facts = facts_of_inspect(document, about, engine.commands.get(str(document.get("Id"))))
+        facts = facts_of_inspect(document, about, engine.commands.get(str(document.get("Id"))), engine.volumes)
+        if facts.mounts_problem and engine.volumes_problem:
+            facts = replace(facts, mounts_problem=f"{facts.mounts_problem}: {engine.volumes_problem}")
         rows += _container_rows(facts, look_at_container(facts), policy, today)
     for document, history in engine.used:
         image = facts_of_image(document, history)

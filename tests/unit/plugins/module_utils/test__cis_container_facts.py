@@ -120,3 +120,22 @@ def test_an_engine_that_says_next_to_nothing_can_be_read() -> None:
 )
 def test_what_counts_for_every_container_is_read_from_the_engine(info: dict[str, t.Any], engine: Engine) -> None:
     assert engine_of_info(info) == engine
+
+
+@pytest.mark.parametrize(
+    ("options", "mount"),
+    [
+        ({"type": "none", "o": "bind", "device": "/"}, Mounted("/", "/d")),
+        ({"o": "ro,rbind", "device": "//run/"}, Mounted("/run", "/d")),
+        ({"type": "nfs", "o": "addr=10.0.0.2", "device": ":/srv"}, Mounted("data", "/d", bind=False)),
+        ({}, Mounted("data", "/d", bind=False)),
+    ],
+)
+def test_a_volume_counts_as_the_path_that_its_driver_binds(options: dict[str, str], mount: Mounted) -> None:
+    facts = facts_of_inspect(RUNNING, volumes={"data": options})
+    assert facts.mounts[1] == mount
+    assert facts.mounts_problem == ""
+
+
+def test_of_a_volume_that_nobody_has_asked_for_it_is_not_known_what_is_behind_it() -> None:
+    assert facts_of_inspect(RUNNING).mounts_problem == "what is behind volume data"

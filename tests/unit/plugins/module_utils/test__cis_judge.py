@@ -240,3 +240,28 @@ def test_a_dollar_that_compose_has_escaped_and_one_where_no_rule_looks_are_no_va
     service = {"image": "a:1", "command": ["sh", "-c", "echo $$HOME"], "environment": {"X": "${X}"}, "privileged": True}
     rows = judge_compose({"services": {"web": service}}, {}, TODAY)
     assert [one.control.slug for one in rows if one.status == "fail" and one.level == "fail"] == ["privileged"]
+
+
+def mounting(**engine: t.Any) -> dict[str, Row]:
+    """The rows of a container with a volume."""
+    found = running()
+    (one,) = found.engine.containers
+    volume = {"Type": "volume", "Name": "data", "Source": "/var/lib/docker/volumes/data/_data", "Destination": "/d"}
+    changed = replace(found.engine, containers=({**one, "Mounts": [volume]},), **engine)
+    return {row.control.slug: row for row in judge(Found(found.host, changed), {}, TODAY) if row.subject == "api"}
+
+
+def test_a_volume_that_is_a_path_of_the_host_is_held_against_its_container() -> None:
+    assert mounting(volumes={"data": {}})["host-paths"].status == "pass"
+    for path in ("/", "/run"):
+        rows = mounting(volumes={"data": {"o": "bind", "device": path}})
+        assert (rows["host-paths"].status, rows["host-paths"].evidence) == ("fail", (f"{path}:/d",))
+    rows = mounting(volumes={"data": {"o": "bind", "device": "/run/docker.sock"}})
+    assert rows["docker-socket-mounted"].status == "fail"
+
+
+def test_a_volume_that_could_not_be_asked_for_makes_no_pass() -> None:
+    rows = mounting(volumes_problem="it broke")
+    for slug in ("host-paths", "docker-socket-mounted"):
+        assert rows[slug].status == "fail"
+        assert rows[slug].evidence == ("not known: what is behind volume data: it broke",)
