@@ -181,6 +181,7 @@ def facts_of_inspect(
         read_only=bool(host.get("ReadonlyRootfs")),
         restart=_restart_of_inspect(host.get("RestartPolicy") or {}),
         devices=tuple(str(item.get("PathOnHost") or "") for item in host.get("Devices") or ()),
+        device_requests=tuple(map(_device_request_of_inspect, host.get("DeviceRequests") or ())),
         device_rules=tuple(host.get("DeviceCgroupRules") or ()),
         ulimits=tuple((u["Name"], int(u["Soft"]), int(u["Hard"])) for u in host.get("Ulimits") or ()),
         health=tuple((health or {}).get("Test") or ()),
@@ -223,6 +224,11 @@ def _mount_of_inspect(item: Document, volumes: t.Mapping[str, Document]) -> Moun
     source = str(item.get("Source") or "") if bind else bound_path(volumes.get(name, {}))
     target, propagation = str(item.get("Destination") or ""), str(item.get("Propagation") or "")
     return Mounted(source or name, target, bind or bool(source), item.get("RW") is False, propagation)
+
+
+def _device_request_of_inspect(item: Document) -> str:
+    kinds = [kind for all_of in item.get("Capabilities") or () for kind in all_of]
+    return device_request(item.get("Driver"), item.get("DeviceIDs"), kinds)
 
 
 def _ports_of_inspect(host: Document, document: Document) -> t.Iterator[Published]:

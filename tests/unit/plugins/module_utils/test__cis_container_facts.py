@@ -18,6 +18,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_container_fa
     engine_of_info,
     facts_of_inspect,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_containers import look_at_container
 
 RUNNING: dict[str, t.Any] = {
     "Name": "/shop-web-1",
@@ -77,6 +78,21 @@ def test_a_container_is_read_from_what_the_engine_says() -> None:
     assert (facts.restart, facts.read_only, facts.devices) == ("on-failure:5", True, ("/dev/video0",))
     assert (facts.ulimits, facts.health) == ((("nofile", 1024, -1),), ("CMD", "true"))
     assert (facts.command[0], facts.processes) == ("nginx", ("nginx: master process",))
+
+
+@pytest.mark.parametrize(
+    ("request_", "told"),
+    [
+        ({"Driver": "cdi", "DeviceIDs": ["vendor.com/lidar=0"], "Capabilities": None}, "cdi vendor.com/lidar=0"),
+        ({"Driver": "", "Count": -1, "DeviceIDs": None, "Capabilities": [["gpu"]]}, "gpu"),
+        ({"Driver": "nvidia", "Count": 1, "Capabilities": [["gpu", "compute"]]}, "nvidia gpu,compute"),
+    ],
+)
+def test_devices_that_are_asked_of_a_driver_are_told(request_: dict[str, t.Any], told: str) -> None:
+    host = {**RUNNING["HostConfig"], "DeviceRequests": [request_]}
+    facts = facts_of_inspect({**RUNNING, "HostConfig": host})
+    assert facts.device_requests == (told,)
+    assert f"device by request: {told}" in look_at_container(facts)["devices"].evidence
 
 
 def test_ports_of_a_container_that_does_not_run_are_those_that_were_asked_for() -> None:
