@@ -220,7 +220,9 @@ def _ssh_server(facts: ContainerFacts) -> Looked:
     evidence += [f"publishes port 22 of the container: {port}" for port in facts.ports if port.target == "22"]
     if evidence or facts.processes is not None:
         return _found(evidence, f"{len(facts.processes or ())} processes, none of them sshd")
-    return Looked(not_applicable="what runs inside is not known before it runs and its processes are listed")
+    if facts.running:
+        return Looked(unknown="what runs inside: its processes are not told from the host's, or it has none just now")
+    return Looked(not_applicable="nothing runs inside before it runs")
 
 
 def _is_low(port: Published) -> bool:

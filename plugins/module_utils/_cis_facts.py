@@ -198,8 +198,9 @@ class EngineFacts:
 
     @property
     def running(self) -> tuple[t.Mapping[str, t.Any], ...]:
-        """The containers that have a process."""
-        return tuple(one for one in self.containers if (one.get("State") or {}).get("Pid"))
+        """The containers that have a process, or are between two: the engine is about to start them again."""
+        states = ((one, one.get("State") or {}) for one in self.containers)
+        return tuple(one for one, state in states if state.get("Pid") or state.get("Restarting"))
 
     @property
     def security(self) -> dict[str, str]:

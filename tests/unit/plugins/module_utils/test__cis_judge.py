@@ -180,6 +180,18 @@ def test_a_container_and_its_image_have_rows_of_their_own() -> None:
     assert of_image["image-user"].status == "pass"
 
 
+def test_a_container_that_keeps_failing_has_rows_between_two_starts() -> None:
+    found = running(Privileged=True)
+    (one,) = found.engine.containers
+    restarting = {**one, "State": {"Status": "restarting", "Restarting": True, "Running": True, "Pid": 0}}
+    engine = replace(found.engine, containers=(restarting,), commands={})
+    of_container = {
+        row.control.slug: row.status for row in judge(Found(found.host, engine), {}, TODAY) if row.subject == "api"
+    }
+    assert of_container["privileged"] == "fail"
+    assert of_container["ssh-server"] == "fail"
+
+
 def test_an_excuse_may_name_containers() -> None:
     policy = {"privileged": excused(TOMORROW, "a*")}
     rows = [one for one in judge(running(Privileged=True), policy, TODAY) if one.control.slug == "privileged"]
