@@ -236,7 +236,7 @@ def _privileged_ports(facts: ContainerFacts) -> Looked:
 
 def _needed_ports(facts: ContainerFacts) -> Looked:
     published = ", ".join(map(str, facts.ports)) or "none"
-    return Looked(not_applicable=f"which are needed, only who runs it knows; published: {published}")
+    return Looked(unseen=f"which are needed, only who runs it knows; published: {published}")
 
 
 def _port_address(facts: ContainerFacts) -> Looked:
@@ -309,8 +309,10 @@ def _seccomp(facts: ContainerFacts) -> Looked:
     return Looked(seen="a profile of its own" if profile and profile != "builtin" else "the engine's profile")
 
 
-def _exec(_facts: ContainerFacts) -> Looked:
-    return Looked(not_applicable="the engine keeps no record of what was run in a container with docker exec")
+def _exec(facts: ContainerFacts) -> Looked:
+    if not facts.running:
+        return Looked(not_applicable="nobody runs commands in what does not run yet")
+    return Looked(unseen="the engine keeps no record of what was run in a container with docker exec")
 
 
 def _cgroup_parent(facts: ContainerFacts) -> Looked:

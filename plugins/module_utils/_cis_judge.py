@@ -140,9 +140,13 @@ def _row(slug: str, subject: str, looked: Looked, policy: Policy, today: datetim
     control, setting = _BY_SLUG[slug], policy.get(slug)
     if looked.not_applicable:
         return Row(control, subject, "not applicable", (looked.not_applicable,))
-    if not looked.evidence and not looked.unknown:
+    if not looked.evidence and not looked.unknown and not looked.unseen:
         return Row(control, subject, "pass", (looked.seen,) if looked.seen else ())
-    evidence = (*looked.evidence, *((f"not known: {looked.unknown}",) if looked.unknown else ()))
+    evidence = (
+        *looked.evidence,
+        *((f"not known: {looked.unknown}",) if looked.unknown else ()),
+        *((f"nobody looked: {looked.unseen}",) if looked.unseen else ()),
+    )
     if setting is None:
         if control.kind != "enforced" and not looked.unknown:
             why = control.why if control.kind == "recorded" else f"an opt-in, for what it costs: {control.why}"

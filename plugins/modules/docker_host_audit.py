@@ -16,7 +16,7 @@ description:
   - What cannot be looked at (a file that may not be read, an engine that does not answer, a F(daemon.json) that the
     engine has not read yet) never counts as held. It fails, and says why.
   - A control that this collection does not enforce by default, and says why, counts as an exception where it does not
-    hold. A rule of the task's overrides that.
+    hold, or where no audit of a host can look. A rule of the task's overrides that.
   - With O(compose) a Compose document is looked at instead, before anything of it runs.
 author:
   - The emorobcare.fleet contributors (@emorobcare)
@@ -141,7 +141,7 @@ rows:
       description: V(fail), or V(warn) for what is only told.
       type: str
     evidence:
-      description: What shows it; of a control that does not apply, why not.
+      description: What shows it; of a control that does not apply, or at which nobody looked, why not.
       type: list
       elements: str
     reason:

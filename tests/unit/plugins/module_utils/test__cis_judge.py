@@ -192,6 +192,21 @@ def test_a_container_that_keeps_failing_has_rows_between_two_starts() -> None:
     assert of_container["ssh-server"] == "fail"
 
 
+NEVER_SEEN = {
+    *("image-packages", "image-vulnerabilities", "content-trust", "image-setuid", "image-signatures"),
+    *("needed-ports", "exec-privileged", "exec-root"),
+}
+
+
+def test_what_no_audit_of_a_host_looks_at_is_an_exception_that_says_so_and_no_pass() -> None:
+    rows = [one for one in judge(running(), {}, TODAY) if one.evidence and one.evidence[0].startswith("nobody looked")]
+    assert {one.control.slug for one in rows} == NEVER_SEEN
+    assert {one.status for one in rows} == {"exception"}
+    assert all(one.control.why in one.reason for one in rows)
+    wanted = judge(running(), {"needed-ports": Setting("fail")}, TODAY)
+    assert [one.status for one in wanted if one.control.slug == "needed-ports"] == ["fail"]
+
+
 def test_an_excuse_may_name_containers() -> None:
     policy = {"privileged": excused(TOMORROW, "a*")}
     rows = [one for one in judge(running(Privileged=True), policy, TODAY) if one.control.slug == "privileged"]
