@@ -277,16 +277,19 @@ def test_a_container_that_runs_has_a_row_for_each_control_of_its_section(host: A
     tree = "$(ldd /usr/bin/sleep | grep --only-matching '/[^ ]*') /usr/bin/sleep"
     host.shell(f"tar --create --dereference --absolute-names {tree} | docker import - lab/sleep")
     # Its logs go nowhere: the machine has no way to where the engine would send them.
-    options = "--detach --name bad --log-driver none --privileged --volume /etc:/mnt"
+    options = "--detach --name bad --log-driver none --privileged --volume /etc:/mnt --volume sly:/sly"
+    host.shell("docker volume create --opt type=none --opt o=bind --opt device=/usr sly")
     host.shell(f"docker run {options} lab/sleep /usr/bin/sleep infinity")
     try:
         rows = host.audit()
     finally:
-        host.shell("docker rm --force bad; docker image rm lab/sleep")
+        host.shell("docker rm --force bad; docker volume rm sly; docker image rm lab/sleep")
     of_container = {row["slug"]: row for row in rows if row["subject"] == "bad"}
     assert {control.slug for control in CONTAINER_CONTROLS} <= set(of_container)
     assert of_container["privileged"]["status"] == "fail"
     assert of_container["host-paths"]["status"] == "fail"
+    assert set(of_container["host-paths"]["evidence"]) == {"/etc:/mnt", "/usr:/sly"}
+    assert of_container["needed-ports"]["status"] == "exception"
     assert of_container["host-network"]["status"] == "pass"
     of_image = {row["slug"]: row for row in rows if row["subject"] == "lab/sleep:latest"}
     assert of_image["image-user"]["status"] == "fail"
