@@ -16,6 +16,8 @@ import re
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_facts import EngineFacts
+
 Document = t.Mapping[str, t.Any]
 
 _OPTION = re.compile(r"([^:=]*)[:=]?(.*)", re.DOTALL)
@@ -120,17 +122,14 @@ class ContainerFacts:
 
 def engine_of_info(info: Document) -> Engine:
     """Read what `docker info --format '{{json .}}'` says of all containers."""
-    options = [str(option) for option in info.get("SecurityOptions") or ()]
-
-    def has(name: str) -> bool:
-        return any(option.split(",")[0] == f"name={name}" for option in options)
-
+    engine = EngineFacts(info=info)
+    names = engine.security
     return Engine(
-        apparmor=has("apparmor"),
-        selinux=has("selinux"),
-        seccomp=has("seccomp") and not any("profile=unconfined" in option for option in options),
-        no_new_privileges=has("no-new-privileges"),
-        swarm=(info.get("Swarm") or {}).get("LocalNodeState") not in (None, "", "inactive"),
+        apparmor="apparmor" in names,
+        selinux="selinux" in names,
+        seccomp=names.get("seccomp", "unconfined") != "unconfined",
+        no_new_privileges="no-new-privileges" in names,
+        swarm=engine.in_swarm,
     )
 
 
