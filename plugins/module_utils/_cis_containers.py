@@ -366,54 +366,48 @@ def _user(facts: ContainerFacts) -> Looked:
     return Looked(seen=facts.user)
 
 
-def _fail(_facts: ContainerFacts) -> Level:
-    return "fail"
+_LevelOf = t.Union[Level, t.Callable[[ContainerFacts], Level]]
 
 
-def _warn(_facts: ContainerFacts) -> Level:
-    return "warn"
+def _level(level: _LevelOf) -> t.Callable[[ContainerFacts], Level]:
+    return level if callable(level) else lambda _facts: level
 
 
-def _off(_facts: ContainerFacts) -> Level:
-    return "off"
-
-
-_Row = tuple[str, t.Callable[[ContainerFacts], Looked], t.Callable[[ContainerFacts], Level], tuple[str, ...]]
 _LIMITS = ("deploy",)
-_ROWS: tuple[_Row, ...] = (
-    ("apparmor-profile", _apparmor, _fail, ("security_opt",)),
-    ("selinux-labels", _selinux, _fail, ("security_opt",)),
+_ROWS: tuple[tuple[str, t.Callable[[ContainerFacts], Looked], _LevelOf, tuple[str, ...]], ...] = (
+    ("apparmor-profile", _apparmor, "fail", ("security_opt",)),
+    ("selinux-labels", _selinux, "fail", ("security_opt",)),
     ("capabilities", _capabilities, _capabilities_level, ("cap_add", "cap_drop")),
-    ("privileged", _privileged, _fail, ("privileged",)),
-    ("host-paths", _host_paths, _fail, ("volumes", "secrets", "configs")),
-    ("ssh-server", _ssh_server, _warn, ("command", "entrypoint", "ports")),
-    ("privileged-ports", _privileged_ports, _warn, ("ports",)),
-    ("needed-ports", _needed_ports, _off, ("ports",)),
-    ("host-network", lambda facts: _namespace(facts, facts.network, "network_mode"), _fail, ("network_mode",)),
-    ("memory-limit", _memory, _warn, ("mem_limit", *_LIMITS)),
-    ("cpu-limit", _cpu, _warn, (*CPU_KEYS, *_LIMITS)),
-    ("read-only-root", _read_only, _warn, ("read_only",)),
-    ("port-address", _port_address, _warn, ("ports",)),
-    ("restart-limit", _restart, _off, ("restart",)),
-    ("host-pid", lambda facts: _namespace(facts, facts.pid, "pid"), _fail, ("pid",)),
-    ("host-ipc", lambda facts: _namespace(facts, facts.ipc, "ipc"), _fail, ("ipc",)),
+    ("privileged", _privileged, "fail", ("privileged",)),
+    ("host-paths", _host_paths, "fail", ("volumes", "secrets", "configs")),
+    ("ssh-server", _ssh_server, "warn", ("command", "entrypoint", "ports")),
+    ("privileged-ports", _privileged_ports, "warn", ("ports",)),
+    ("needed-ports", _needed_ports, "off", ("ports",)),
+    ("host-network", lambda facts: _namespace(facts, facts.network, "network_mode"), "fail", ("network_mode",)),
+    ("memory-limit", _memory, "warn", ("mem_limit", *_LIMITS)),
+    ("cpu-limit", _cpu, "warn", (*CPU_KEYS, *_LIMITS)),
+    ("read-only-root", _read_only, "warn", ("read_only",)),
+    ("port-address", _port_address, "warn", ("ports",)),
+    ("restart-limit", _restart, "off", ("restart",)),
+    ("host-pid", lambda facts: _namespace(facts, facts.pid, "pid"), "fail", ("pid",)),
+    ("host-ipc", lambda facts: _namespace(facts, facts.ipc, "ipc"), "fail", ("ipc",)),
     ("devices", _devices, _devices_level, ("devices", "gpus", "device_cgroup_rules", *_LIMITS)),
-    ("container-ulimits", _ulimits, _warn, ("ulimits",)),
-    ("mount-propagation", _propagation, _fail, ("volumes",)),
-    ("host-uts", lambda facts: _namespace(facts, facts.uts, "uts"), _fail, ("uts",)),
-    ("seccomp-profile", _seccomp, _fail, ("security_opt",)),
-    ("exec-privileged", _exec, _off, ()),
-    ("exec-root", _exec, _off, ()),
-    ("cgroup-parent", _cgroup_parent, _warn, ("cgroup_parent",)),
-    ("new-privileges", _new_privileges, _warn, ("security_opt",)),
-    ("health-check", _health, _warn, ("healthcheck",)),
-    ("image-version", _image_version, _warn, ("image",)),
-    ("pids-limit", _pids, _warn, ("pids_limit", *_LIMITS)),
-    ("default-bridge", _default_bridge, _warn, ("network_mode",)),
-    ("host-userns", lambda facts: _namespace(facts, facts.userns, "userns_mode"), _fail, ("userns_mode",)),
-    ("docker-socket-mounted", _sockets, _fail, ("volumes", "use_api_socket")),
-    ("image-user", _user, _warn, ("user",)),
+    ("container-ulimits", _ulimits, "warn", ("ulimits",)),
+    ("mount-propagation", _propagation, "fail", ("volumes",)),
+    ("host-uts", lambda facts: _namespace(facts, facts.uts, "uts"), "fail", ("uts",)),
+    ("seccomp-profile", _seccomp, "fail", ("security_opt",)),
+    ("exec-privileged", _exec, "off", ()),
+    ("exec-root", _exec, "off", ()),
+    ("cgroup-parent", _cgroup_parent, "warn", ("cgroup_parent",)),
+    ("new-privileges", _new_privileges, "warn", ("security_opt",)),
+    ("health-check", _health, "warn", ("healthcheck",)),
+    ("image-version", _image_version, "warn", ("image",)),
+    ("pids-limit", _pids, "warn", ("pids_limit", *_LIMITS)),
+    ("default-bridge", _default_bridge, "warn", ("network_mode",)),
+    ("host-userns", lambda facts: _namespace(facts, facts.userns, "userns_mode"), "fail", ("userns_mode",)),
+    ("docker-socket-mounted", _sockets, "fail", ("volumes", "use_api_socket")),
+    ("image-user", _user, "warn", ("user",)),
 )
 _CONTROLS = {control.slug: control for control in (*CONTAINER_CONTROLS, USER_CONTROL)}
-RULES = tuple(Rule(_CONTROLS[slug], look, level, keys) for slug, look, level, keys in _ROWS)
+RULES = tuple(Rule(_CONTROLS[slug], look, _level(level), keys) for slug, look, level, keys in _ROWS)
 """The rules about containers: those of section 5, in its order, and of section 4 who the container runs as."""
