@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_compose_facts import (
     CPU_KEYS,
     facts_of_service,
-    unrendered,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_container_controls import (
     CONTAINER_CONTROLS,
@@ -28,7 +27,6 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_container_co
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_container_facts import (
     ContainerFacts,
-    Document,
     Engine,
     Mounted,
     Published,
@@ -46,7 +44,6 @@ __all__ = [
     "look_at_compose",
     "look_at_container",
     "look_at_engine",
-    "must_be_rendered",
 ]
 
 Level = t.Literal["fail", "warn", "off"]
@@ -129,20 +126,6 @@ def look_at_compose(document: t.Any) -> dict[str, dict[str, Looked]]:
             reason="compose_invalid",
         )
     return {str(name): look_at_container(facts_of_service(str(name), one, document)) for name, one in services.items()}
-
-
-def must_be_rendered(document: Document) -> None:
-    """Refuse a Compose document that says something else once Compose has rendered it.
-
-    :raises HostError: it has C(include), C(extends), paths beside its own folder, or variables where a rule looks.
-    """
-    places = list(unrendered(document, {key for rule in RULES for key in rule.keys}))
-    if places:
-        raise HostError(
-            f"only Compose knows what this document comes to ({', '.join(places)}). Render it first: "
-            "`docker compose config --format json`",
-            reason="compose_invalid",
-        )
 
 
 def _found(evidence: t.Iterable[str], seen: str) -> Looked:

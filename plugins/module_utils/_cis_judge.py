@@ -19,7 +19,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._audit_policy imp
     matches,
     read_policy,
 )
-from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_compose_facts import facts_of_service
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_compose_facts import facts_of_service, unrendered
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_container_facts import (
     ContainerFacts,
     engine_of_info,
@@ -32,7 +32,6 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_containers i
     look_at_compose,
     look_at_container,
     look_at_engine,
-    must_be_rendered,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_control import Control, Looked, Row
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_daemon import DAEMON_CONTROLS, look_at_daemon
@@ -122,10 +121,25 @@ def judge_compose(document: t.Any, policy: Policy, today: datetime.date) -> list
     """
     rows = []
     services = look_at_compose(document)
-    must_be_rendered(document)
+    _must_be_rendered(document)
     for name, looked in services.items():
         rows += _container_rows(facts_of_service(name, document["services"][name], document), looked, policy, today)
     return sorted(rows, key=lambda row: (row.control.order, row.subject))
+
+
+def _must_be_rendered(document: t.Mapping[str, t.Any]) -> None:
+    """Refuse a Compose document that says something else once Compose has rendered it.
+
+    Raises:
+        HostError: it has C(include), C(extends), paths beside its own folder, or variables where a rule looks.
+    """
+    places = list(unrendered(document, {key for rule in RULES for key in rule.keys}))
+    if places:
+        raise HostError(
+            f"only Compose knows what this document comes to ({', '.join(places)}). Render it first: "
+            "`docker compose config --format json`",
+            reason="compose_invalid",
+        )
 
 
 def _container_rows(
