@@ -6,8 +6,8 @@
 
 """Services of a Compose document as the rules about containers see them. Pure.
 
-Short and long forms of the Compose Specification are both read, so that a file counts as it was written and as
-`docker compose config` renders it. What hangs on a variable that nobody has set is taken as it stands.
+Short and long forms of the Compose Specification are both read. What hangs on a variable that nobody has set is taken
+as it stands; `unrendered` tells of that, and of what else only Compose can fill in or fetch.
 """
 
 from __future__ import annotations
@@ -23,17 +23,24 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_container_fa
     Limits,
     Mounted,
     Published,
+    bound_path,
     capabilities,
+    device_request,
+    normal_path,
     security,
 )
 
 NO_CHECK = ("NONE",)
 """What a health check's command is where one is turned off."""
 
+CPU_KEYS = ("cpus", "cpu_quota", "cpu_shares", "cpuset", "cpu_percent", "cpu_count")
+"""Keys of a service that limit its share of processors."""
+
 _TRUE = {"true", "yes", "on", "y", "1"}
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _PATH_START = ("/", ".", "~", "$")
+_SOCKET = "/var/run/docker.sock"
 _TOGETHER = re.compile(r"\$\{[^}]*\}|\[[^\]]*\]")
 
 
@@ -68,10 +75,38 @@ def facts_of_service(
         read_only=is_true(service.get("read_only")),
         restart=str(_scalar(service.get("restart")) or ""),
         devices=tuple(_device(item) for item in _list(service.get("devices"))),
+        device_requests=tuple(_device_requests_of_service(service)),
         device_rules=tuple(str(rule) for rule in _list(service.get("device_cgroup_rules"))),
         ulimits=tuple(_ulimits_of_service(service.get("ulimits"))),
         health=_health_of_service(service.get("healthcheck")),
     )
+
+
+def unrendered(document: Document, keys: t.Collection[str]) -> t.Iterator[str]:
+    """Yield the places of a Compose document from which nobody can tell what will run before Compose renders it.
+
+    :arg keys: the keys of a service in which a variable counts.
+    """
+    if document.get("include") is not None:
+        yield "include"
+    for name, service in _mapping(document.get("services")).items():
+        if service.get("extends") is not None:
+            yield f"services.{name}.extends"
+        yield from (f"services.{name}.{key}" for key in sorted(keys) if _has_variable(service.get(key)))
+        mounts = facts_of_service(str(name), service, document).mounts
+        yield from (f"services.{name}: {mount}" for mount in mounts if mount.bind and mount.source.startswith(".."))
+    for kind, key in (("volumes", "driver_opts"), ("secrets", "file"), ("configs", "file")):
+        for name, one in _mapping(document.get(kind)).items():
+            if _has_variable(_mapping(one).get(key)):
+                yield f"{kind}.{name}.{key}"
+
+
+def _has_variable(value: t.Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_variable, value.values()))
+    if isinstance(value, list):
+        return any(map(_has_variable, value))
+    return isinstance(value, str) and "$" in value.replace("$$", "")
 
 
 def is_true(value: t.Any) -> bool:
@@ -102,12 +137,14 @@ def _is_awaited(name: str, document: Document) -> bool:
 
 def _mounts_of_service(service: Document, document: Document) -> t.Iterator[Mounted]:
     volumes = _mapping(document.get("volumes"))
+    if is_true(service.get("use_api_socket")):
+        yield Mounted(_SOCKET, _SOCKET)
     for item in _list(service.get("volumes")):
         mount = _long_mount(item) if isinstance(item, dict) else _short_mount(str(item))
         if mount.bind:
             yield mount
             continue
-        path = _path_of_volume(_mapping(volumes.get(mount.source)))
+        path = bound_path(_mapping(_mapping(volumes.get(mount.source)).get("driver_opts")))
         yield Mounted(path, mount.target, True, mount.read_only, mount.propagation) if path else mount
 
 
@@ -126,13 +163,6 @@ def _long_mount(item: Document) -> Mounted:
     source, target = str(item.get("source") or ""), str(item.get("target") or "")
     propagation = str(_mapping(item.get("bind")).get("propagation") or "")
     return Mounted(_normal(source) if bind else source, target, bind, is_true(item.get("read_only")), propagation)
-
-
-def _path_of_volume(volume: Document) -> str:
-    """Return the path of the host that a volume of driver options is (o: bind, device: /path), empty for a real one."""
-    options = _mapping(volume.get("driver_opts"))
-    bound = {"bind", "rbind"} & {option.strip() for option in str(options.get("o") or "").split(",")}
-    return _normal(str(options.get("device") or "")) if bound else ""
 
 
 def _files_of_service(service: Document, document: Document) -> t.Iterator[Mounted]:
@@ -159,8 +189,7 @@ def _port_of_service(item: t.Any) -> Published:
 
 def _limits_of_service(service: Document) -> Limits:
     limits = _mapping(_mapping(_mapping(service.get("deploy")).get("resources")).get("limits"))
-    names = ("cpus", "cpu_quota", "cpu_shares", "cpuset", "cpu_percent", "cpu_count")
-    said = {"deploy.resources.limits.cpus": limits.get("cpus"), **{name: service.get(name) for name in names}}
+    said = {"deploy.resources.limits.cpus": limits.get("cpus"), **{name: service.get(name) for name in CPU_KEYS}}
     cpu = ", ".join(f"{name} {value}" for name, value in said.items() if value not in (None, "", 0, "0", -1))
     pids = [_number(value) for value in (limits.get("pids"), service.get("pids_limit")) if value is not None]
     memory = [size_in_bytes(value) for value in (limits.get("memory"), service.get("mem_limit"))]
@@ -186,6 +215,14 @@ def _device(item: t.Any) -> str:
     return str(item.get("source") or "") if isinstance(item, dict) else _split(str(item))[0]
 
 
+def _device_requests_of_service(service: Document) -> t.Iterator[str]:
+    gpus = service.get("gpus")
+    reserved = _mapping(_mapping(_mapping(service.get("deploy")).get("resources")).get("reservations")).get("devices")
+    for item in [*(["gpu"] if gpus == "all" else _list(gpus)), *_list(reserved)]:
+        one = _mapping(item)
+        yield device_request(one.get("driver"), _list(one.get("device_ids")), _list(one.get("capabilities")))
+
+
 def _words(command: t.Any) -> tuple[str, ...]:
     if isinstance(command, str):
         try:
@@ -205,7 +242,7 @@ def _normal(path: str) -> str:
     """Return a path of the host without detours; the home folder is root's, whom the engine's commands run as."""
     if path == "~" or path.startswith("~/"):
         path = f"/root{path[1:]}"
-    return re.sub(r"^//+", "/", posixpath.normpath(path)) if path else ""
+    return normal_path(path)
 
 
 def _number(value: t.Any) -> int:

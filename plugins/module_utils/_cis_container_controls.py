@@ -144,7 +144,8 @@ CONTAINER_CONTROLS = (
         "5.18",
         "devices",
         "No device of the host is handed to the container",
-        "Take out of devices and device_cgroup_rules what is not needed; hand over single devices, no disk, no memory",
+        "Take out of devices, gpus and device_cgroup_rules what is not needed; hand over single devices, no disk, no "
+        "memory",
         "enforced",
     ),
     Control(
@@ -244,7 +245,8 @@ CONTAINER_CONTROLS = (
         "5.32",
         "docker-socket-mounted",
         "The engine's socket is not in the container: who has it has the host",
-        "Take the socket out of volumes; who must see containers asks a proxy that lets only reading pass",
+        "Take the socket out of volumes, and use_api_socket out; who must see containers asks a proxy that lets only "
+        "reading pass",
         "enforced",
     ),
 )

@@ -11,9 +11,12 @@ Source of the forms: the engine's API reference (container inspect, system info)
 
 from __future__ import annotations
 
+import posixpath
 import re
 import typing as t
 from dataclasses import dataclass
+
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_facts import EngineFacts
 
 Document = t.Mapping[str, t.Any]
 
@@ -73,7 +76,8 @@ class ContainerFacts:
     """A container as it runs (running), or as a document says that it shall.
 
     `user` and `health` are None where only the image knows. `apparmor` is the profile that the engine has set,
-    `processes` are the commands that run, None where nobody asked. Ulimits are (name, soft, hard), -1 for no limit.
+    `processes` are the commands that run, None where nobody asked. `mounts_problem` says of which volumes nobody knows
+    what is behind them. Ulimits are (name, soft, hard), -1 for no limit.
     `cap_add` and `cap_drop` are without CAP_; `restart` is as Compose writes it: on-failure:5.
     """
 
@@ -92,6 +96,7 @@ class ContainerFacts:
     apparmor: str | None = None
     process_label: str | None = None
     mounts: tuple[Mounted, ...] = ()
+    mounts_problem: str = ""
     network: str = ""
     networks: tuple[str, ...] = ()
     pid: str = ""
@@ -104,6 +109,7 @@ class ContainerFacts:
     read_only: bool = False
     restart: str = ""
     devices: tuple[str, ...] = ()
+    device_requests: tuple[str, ...] = ()
     device_rules: tuple[str, ...] = ()
     ulimits: tuple[tuple[str, int, int], ...] = ()
     health: tuple[str, ...] | None = None
@@ -116,27 +122,31 @@ class ContainerFacts:
 
 def engine_of_info(info: Document) -> Engine:
     """Read what `docker info --format '{{json .}}'` says of all containers."""
-    options = [str(option) for option in info.get("SecurityOptions") or ()]
-
-    def has(name: str) -> bool:
-        return any(option.split(",")[0] == f"name={name}" for option in options)
-
+    engine = EngineFacts(info=info)
+    names = engine.security
     return Engine(
-        apparmor=has("apparmor"),
-        selinux=has("selinux"),
-        seccomp=has("seccomp") and not any("profile=unconfined" in option for option in options),
-        no_new_privileges=has("no-new-privileges"),
-        swarm=(info.get("Swarm") or {}).get("LocalNodeState") not in (None, "", "inactive"),
+        apparmor="apparmor" in names,
+        selinux="selinux" in names,
+        seccomp=names.get("seccomp", "unconfined") != "unconfined",
+        no_new_privileges="no-new-privileges" in names,
+        swarm=engine.in_swarm,
     )
 
 
 def facts_of_inspect(
-    document: Document, engine: Engine = Engine(), processes: t.Sequence[str] | None = None
+    document: Document,
+    engine: Engine = Engine(),
+    processes: t.Sequence[str] | None = None,
+    volumes: t.Mapping[str, Document] | None = None,
 ) -> ContainerFacts:
     """Read one item of `docker container inspect`.
 
     :arg processes: the commands that run in the container, as `docker top` lists them; None where nobody asked.
+    :arg volumes: the options of the driver by the name of a volume, of all that were asked for.
     """
+    known = volumes or {}
+    mounts: t.Sequence[Document] = document.get("Mounts") or ()
+    hidden = [str(one.get("Name")) for one in mounts if one.get("Type") == "volume" and one.get("Name") not in known]
     host: Document = document.get("HostConfig") or {}
     config: Document = document.get("Config") or {}
     command = [document.get("Path"), *(document.get("Args") or ())]
@@ -156,7 +166,8 @@ def facts_of_inspect(
         security=security(host.get("SecurityOpt")),
         apparmor=document.get("AppArmorProfile"),
         process_label=document.get("ProcessLabel"),
-        mounts=tuple(_mount_of_inspect(item) for item in document.get("Mounts") or ()),
+        mounts=tuple(_mount_of_inspect(item, known) for item in mounts),
+        mounts_problem=f"what is behind volume {', '.join(hidden)}" if hidden else "",
         network=str(host.get("NetworkMode") or ""),
         networks=tuple(sorted(networks)),
         pid=str(host.get("PidMode") or ""),
@@ -169,10 +180,16 @@ def facts_of_inspect(
         read_only=bool(host.get("ReadonlyRootfs")),
         restart=_restart_of_inspect(host.get("RestartPolicy") or {}),
         devices=tuple(str(item.get("PathOnHost") or "") for item in host.get("Devices") or ()),
+        device_requests=tuple(map(_device_request_of_inspect, host.get("DeviceRequests") or ())),
         device_rules=tuple(host.get("DeviceCgroupRules") or ()),
         ulimits=tuple((u["Name"], int(u["Soft"]), int(u["Hard"])) for u in host.get("Ulimits") or ()),
         health=tuple((health or {}).get("Test") or ()),
     )
+
+
+def device_request(driver: t.Any, ids: t.Any, kinds: t.Any) -> str:
+    """Return what is asked of a driver of devices (CDI, say): which ones by name, or of which kind."""
+    return " ".join(filter(None, (str(driver or ""), ",".join(map(str, ids or kinds or ["gpu"])))))
 
 
 def capabilities(names: t.Iterable[t.Any] | None) -> tuple[str, ...]:
@@ -190,11 +207,27 @@ def security(options: t.Iterable[t.Any] | None) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def _mount_of_inspect(item: Document) -> Mounted:
-    bind = item.get("Type") == "bind"
-    source = item.get("Source") if bind else item.get("Name")
-    target = str(item.get("Destination") or "")
-    return Mounted(str(source or ""), target, bind, item.get("RW") is False, str(item.get("Propagation") or ""))
+def bound_path(options: Document) -> str:
+    """Return the path of the host that a volume of driver options is (o: bind, device: /path), empty for a real one."""
+    bound = {"bind", "rbind"} & {option.strip() for option in str(options.get("o") or "").split(",")}
+    return normal_path(str(options.get("device") or "")) if bound else ""
+
+
+def normal_path(path: str) -> str:
+    """Return a path without detours; no path stays none."""
+    return re.sub(r"^//+", "/", posixpath.normpath(path)) if path else ""
+
+
+def _mount_of_inspect(item: Document, volumes: t.Mapping[str, Document]) -> Mounted:
+    bind, name = item.get("Type") == "bind", str(item.get("Name") or "")
+    source = str(item.get("Source") or "") if bind else bound_path(volumes.get(name, {}))
+    target, propagation = str(item.get("Destination") or ""), str(item.get("Propagation") or "")
+    return Mounted(source or name, target, bind or bool(source), item.get("RW") is False, propagation)
+
+
+def _device_request_of_inspect(item: Document) -> str:
+    kinds = [kind for all_of in item.get("Capabilities") or () for kind in all_of]
+    return device_request(item.get("Driver"), item.get("DeviceIDs"), kinds)
 
 
 def _ports_of_inspect(host: Document, document: Document) -> t.Iterator[Published]:

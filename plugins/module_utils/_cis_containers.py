@@ -17,7 +17,10 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_compose_facts import facts_of_service
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_compose_facts import (
+    CPU_KEYS,
+    facts_of_service,
+)
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_container_controls import (
     CONTAINER_CONTROLS,
     ENGINE_CONTROLS,
@@ -186,7 +189,12 @@ def _is_sensitive(mount: Mounted) -> bool:
 
 
 def _host_paths(facts: ContainerFacts) -> Looked:
-    return _found(map(str, filter(_is_sensitive, facts.mounts)), "none of the host's own")
+    return _of_mounts(facts, filter(_is_sensitive, facts.mounts), "none of the host's own")
+
+
+def _of_mounts(facts: ContainerFacts, mounts: t.Iterable[Mounted], seen: str) -> Looked:
+    looked = _found(map(str, mounts), seen)
+    return Looked(unknown=facts.mounts_problem) if facts.mounts_problem and not looked.evidence else looked
 
 
 def _ssh_server(facts: ContainerFacts) -> Looked:
@@ -195,7 +203,9 @@ def _ssh_server(facts: ContainerFacts) -> Looked:
     evidence += [f"publishes port 22 of the container: {port}" for port in facts.ports if port.target == "22"]
     if evidence or facts.processes is not None:
         return _found(evidence, f"{len(facts.processes or ())} processes, none of them sshd")
-    return Looked(not_applicable="what runs inside is not known before it runs and its processes are listed")
+    if facts.running:
+        return Looked(unknown="what runs inside: its processes are not told from the host's, or it has none just now")
+    return Looked(not_applicable="nothing runs inside before it runs")
 
 
 def _is_low(port: Published) -> bool:
@@ -209,7 +219,7 @@ def _privileged_ports(facts: ContainerFacts) -> Looked:
 
 def _needed_ports(facts: ContainerFacts) -> Looked:
     published = ", ".join(map(str, facts.ports)) or "none"
-    return Looked(not_applicable=f"which are needed, only who runs it knows; published: {published}")
+    return Looked(unseen=f"which are needed, only who runs it knows; published: {published}")
 
 
 def _port_address(facts: ContainerFacts) -> Looked:
@@ -252,6 +262,7 @@ def _namespace(facts: ContainerFacts, mode: str, key: str) -> Looked:
 
 def _devices(facts: ContainerFacts) -> Looked:
     handed = [f"device {path}" for path in facts.devices if path not in _HARMLESS]
+    handed += [f"device by request: {request}" for request in facts.device_requests]
     return _found([*handed, *(f"device rule {rule}" for rule in facts.device_rules)], "none")
 
 
@@ -281,8 +292,10 @@ def _seccomp(facts: ContainerFacts) -> Looked:
     return Looked(seen="a profile of its own" if profile and profile != "builtin" else "the engine's profile")
 
 
-def _exec(_facts: ContainerFacts) -> Looked:
-    return Looked(not_applicable="the engine keeps no record of what was run in a container with docker exec")
+def _exec(facts: ContainerFacts) -> Looked:
+    if not facts.running:
+        return Looked(not_applicable="nobody runs commands in what does not run yet")
+    return Looked(unseen="the engine keeps no record of what was run in a container with docker exec")
 
 
 def _cgroup_parent(facts: ContainerFacts) -> Looked:
@@ -323,8 +336,8 @@ def _default_bridge(facts: ContainerFacts) -> Looked:
 
 
 def _sockets(facts: ContainerFacts) -> Looked:
-    mounts = [mount for mount in facts.mounts if _SOCKETS.fullmatch(mount.source)]
-    return _found((str(mount) for mount in mounts), "no socket of an engine")
+    mounts = (mount for mount in facts.mounts if _SOCKETS.fullmatch(mount.source))
+    return _of_mounts(facts, mounts, "no socket of an engine")
 
 
 def _user(facts: ContainerFacts) -> Looked:
@@ -336,54 +349,48 @@ def _user(facts: ContainerFacts) -> Looked:
     return Looked(seen=facts.user)
 
 
-def _fail(_facts: ContainerFacts) -> Level:
-    return "fail"
+_LevelOf = t.Union[Level, t.Callable[[ContainerFacts], Level]]
 
 
-def _warn(_facts: ContainerFacts) -> Level:
-    return "warn"
+def _level(level: _LevelOf) -> t.Callable[[ContainerFacts], Level]:
+    return level if callable(level) else lambda _facts: level
 
 
-def _off(_facts: ContainerFacts) -> Level:
-    return "off"
-
-
-_Row = tuple[str, t.Callable[[ContainerFacts], Looked], t.Callable[[ContainerFacts], Level], tuple[str, ...]]
 _LIMITS = ("deploy",)
-_ROWS: tuple[_Row, ...] = (
-    ("apparmor-profile", _apparmor, _fail, ("security_opt",)),
-    ("selinux-labels", _selinux, _fail, ("security_opt",)),
+_ROWS: tuple[tuple[str, t.Callable[[ContainerFacts], Looked], _LevelOf, tuple[str, ...]], ...] = (
+    ("apparmor-profile", _apparmor, "fail", ("security_opt",)),
+    ("selinux-labels", _selinux, "fail", ("security_opt",)),
     ("capabilities", _capabilities, _capabilities_level, ("cap_add", "cap_drop")),
-    ("privileged", _privileged, _fail, ("privileged",)),
-    ("host-paths", _host_paths, _fail, ("volumes", "secrets", "configs")),
-    ("ssh-server", _ssh_server, _warn, ("command", "entrypoint", "ports")),
-    ("privileged-ports", _privileged_ports, _warn, ("ports",)),
-    ("needed-ports", _needed_ports, _off, ("ports",)),
-    ("host-network", lambda facts: _namespace(facts, facts.network, "network_mode"), _fail, ("network_mode",)),
-    ("memory-limit", _memory, _warn, ("mem_limit", *_LIMITS)),
-    ("cpu-limit", _cpu, _warn, ("cpus", *_LIMITS)),
-    ("read-only-root", _read_only, _warn, ("read_only",)),
-    ("port-address", _port_address, _warn, ("ports",)),
-    ("restart-limit", _restart, _off, ("restart",)),
-    ("host-pid", lambda facts: _namespace(facts, facts.pid, "pid"), _fail, ("pid",)),
-    ("host-ipc", lambda facts: _namespace(facts, facts.ipc, "ipc"), _fail, ("ipc",)),
-    ("devices", _devices, _devices_level, ("devices", "device_cgroup_rules")),
-    ("container-ulimits", _ulimits, _warn, ("ulimits",)),
-    ("mount-propagation", _propagation, _fail, ("volumes",)),
-    ("host-uts", lambda facts: _namespace(facts, facts.uts, "uts"), _fail, ("uts",)),
-    ("seccomp-profile", _seccomp, _fail, ("security_opt",)),
-    ("exec-privileged", _exec, _off, ()),
-    ("exec-root", _exec, _off, ()),
-    ("cgroup-parent", _cgroup_parent, _warn, ("cgroup_parent",)),
-    ("new-privileges", _new_privileges, _warn, ("security_opt",)),
-    ("health-check", _health, _warn, ("healthcheck",)),
-    ("image-version", _image_version, _warn, ("image",)),
-    ("pids-limit", _pids, _warn, ("pids_limit", *_LIMITS)),
-    ("default-bridge", _default_bridge, _warn, ("network_mode",)),
-    ("host-userns", lambda facts: _namespace(facts, facts.userns, "userns_mode"), _fail, ("userns_mode",)),
-    ("docker-socket-mounted", _sockets, _fail, ("volumes",)),
-    ("image-user", _user, _warn, ("user",)),
+    ("privileged", _privileged, "fail", ("privileged",)),
+    ("host-paths", _host_paths, "fail", ("volumes", "secrets", "configs")),
+    ("ssh-server", _ssh_server, "warn", ("command", "entrypoint", "ports")),
+    ("privileged-ports", _privileged_ports, "warn", ("ports",)),
+    ("needed-ports", _needed_ports, "off", ("ports",)),
+    ("host-network", lambda facts: _namespace(facts, facts.network, "network_mode"), "fail", ("network_mode",)),
+    ("memory-limit", _memory, "warn", ("mem_limit", *_LIMITS)),
+    ("cpu-limit", _cpu, "warn", (*CPU_KEYS, *_LIMITS)),
+    ("read-only-root", _read_only, "warn", ("read_only",)),
+    ("port-address", _port_address, "warn", ("ports",)),
+    ("restart-limit", _restart, "off", ("restart",)),
+    ("host-pid", lambda facts: _namespace(facts, facts.pid, "pid"), "fail", ("pid",)),
+    ("host-ipc", lambda facts: _namespace(facts, facts.ipc, "ipc"), "fail", ("ipc",)),
+    ("devices", _devices, _devices_level, ("devices", "gpus", "device_cgroup_rules", *_LIMITS)),
+    ("container-ulimits", _ulimits, "warn", ("ulimits",)),
+    ("mount-propagation", _propagation, "fail", ("volumes",)),
+    ("host-uts", lambda facts: _namespace(facts, facts.uts, "uts"), "fail", ("uts",)),
+    ("seccomp-profile", _seccomp, "fail", ("security_opt",)),
+    ("exec-privileged", _exec, "off", ()),
+    ("exec-root", _exec, "off", ()),
+    ("cgroup-parent", _cgroup_parent, "warn", ("cgroup_parent",)),
+    ("new-privileges", _new_privileges, "warn", ("security_opt",)),
+    ("health-check", _health, "warn", ("healthcheck",)),
+    ("image-version", _image_version, "warn", ("image",)),
+    ("pids-limit", _pids, "warn", ("pids_limit", *_LIMITS)),
+    ("default-bridge", _default_bridge, "warn", ("network_mode",)),
+    ("host-userns", lambda facts: _namespace(facts, facts.userns, "userns_mode"), "fail", ("userns_mode",)),
+    ("docker-socket-mounted", _sockets, "fail", ("volumes", "use_api_socket")),
+    ("image-user", _user, "warn", ("user",)),
 )
 _CONTROLS = {control.slug: control for control in (*CONTAINER_CONTROLS, USER_CONTROL)}
-RULES = tuple(Rule(_CONTROLS[slug], look, level, keys) for slug, look, level, keys in _ROWS)
+RULES = tuple(Rule(_CONTROLS[slug], look, _level(level), keys) for slug, look, level, keys in _ROWS)
 """The rules about containers: those of section 5, in its order, and of section 4 who the container runs as."""

@@ -59,12 +59,14 @@ class Looked:
     """What a rule found: evidence of violations, what it saw where there are none, or why it does not apply.
 
     :ivar unknown: why the rule could not look. It never counts as a pass, nor as what a recorded control excuses.
+    :ivar unseen: why this audit looks on no host at all. Only of a control that is not enforced, which excuses it.
     """
 
     evidence: tuple[str, ...] = ()
     seen: str = ""
     not_applicable: str = ""
     unknown: str = ""
+    unseen: str = ""
 
 
 Facts = t.TypeVar("Facts")

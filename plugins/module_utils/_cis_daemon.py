@@ -12,14 +12,19 @@ counts only if the engine has read the file since it was last changed.
 from __future__ import annotations
 
 import functools
+import re
 import typing as t
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_control import Control, Kind, Looked, Rule
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_facts import EngineFacts, Found
 
 GIVEN_UP_DRIVERS = ("aufs", "devicemapper")
-LOCAL_LOGS = ("json-file", "local", "none")
+LOCAL_LOGS = ("journald", "json-file", "local", "none")
 """Log drivers whose messages stay on the host."""
+
+# The option that says where such a driver sends to; without, or with one of these, that is the host itself.
+_LOG_ADDRESSES = {"fluentd": "fluentd-address", "gelf": "gelf-address", "syslog": "syslog-address"}
+_OF_THE_HOST = re.compile(r"|unix(?:gram)?:.*|(?:\w+://)?(?:localhost|127\..*|0\.0\.0\.0|\[::1?\]|)(?::\d*)?")
 
 Look = t.Callable[[EngineFacts], Looked]
 
@@ -152,7 +157,22 @@ def _authorization(engine: EngineFacts) -> Looked:
 @_of_info
 def _central_logs(engine: EngineFacts) -> Looked:
     driver = str(engine.info.get("LoggingDriver"))
+    if driver in _LOG_ADDRESSES:
+        return _log_address(engine)
     return _held(driver not in LOCAL_LOGS, driver, f"logs stay on the host: log-driver is {driver}")
+
+
+@_of_options
+def _log_address(engine: EngineFacts) -> Looked:
+    driver, options = str(engine.info.get("LoggingDriver")), engine.options.get("log-opts")
+    name = _LOG_ADDRESSES[driver]
+    address = str(options.get(name) or "") if isinstance(options, t.Mapping) else ""
+    where = f"{name} is {address}" if address else f"{name} is not set"
+    return _held(
+        not _OF_THE_HOST.fullmatch(address),
+        f"{driver} to {address}",
+        f"logs stay on the host: log-driver is {driver}, and {where}",
+    )
 
 
 def _no_new_privileges(engine: EngineFacts) -> Looked:
@@ -329,7 +349,7 @@ _RULES: tuple[Rule[Found], ...] = (
         "2.13",
         "central-logs",
         "Logs of containers leave the host",
-        _setting("log-driver", '"journald", "syslog", "fluentd", "gelf" or another that sends'),
+        _setting("log-driver", '"syslog", "fluentd" or "gelf", with the address of another host in log-opts,'),
         _central_logs,
         "recorded",
         "",

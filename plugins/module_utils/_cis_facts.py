@@ -107,7 +107,9 @@ class HostFacts:
 
     :ivar container: what the host itself runs in (`docker`), empty for a machine.
     :ivar files: each path that a rule may ask for.
-    :ivar docker_group: who is in group docker; None where there is no such group.
+    :ivar socket_listens: the network addresses on which systemd listens for the engine; `socket_paths` are the paths,
+        `socket_group` is the group that the unit gives them.
+    :ivar socket_users: who is in each group that a socket of the engine belongs to, by the group's name.
     :ivar trusted: who may be, as the task says.
     """
 
@@ -116,9 +118,11 @@ class HostFacts:
     service_units: Listing = Listing()
     socket_units: Listing = Listing()
     socket_listens: tuple[str, ...] = ()
+    socket_paths: Listing = Listing()
+    socket_group: str = "root"
     certificates: Listing = Listing()
     audit: AuditFacts = AuditFacts()
-    docker_group: tuple[str, ...] | None = None
+    socket_users: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     trusted: tuple[str, ...] = ()
     mounts: tuple[str, ...] = ()
     package: PackageFacts = PackageFacts()
@@ -163,6 +167,7 @@ class EngineFacts:
     :ivar pending: says since when daemon.json differs from what the engine has read, if it does.
     :ivar containers: every container, as `docker container inspect` gives it.
     :ivar commands: command lines that run in a container, by its id, where they can be seen.
+    :ivar volumes: options of the driver of each volume that a running container has, by its name.
     :ivar used: each image that a running container is made from, as `docker image inspect` gives it, and its history,
         the last step first.
     """
@@ -177,6 +182,8 @@ class EngineFacts:
     containers: tuple[t.Mapping[str, t.Any], ...] = ()
     containers_problem: str = ""
     commands: t.Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    volumes: t.Mapping[str, t.Mapping[str, t.Any]] = field(default_factory=dict)
+    volumes_problem: str = ""
     used: tuple[tuple[t.Mapping[str, t.Any], tuple[str, ...]], ...] = ()
     used_problem: str = ""
     images: tuple[StoredImage, ...] = ()
@@ -191,8 +198,9 @@ class EngineFacts:
 
     @property
     def running(self) -> tuple[t.Mapping[str, t.Any], ...]:
-        """The containers that have a process."""
-        return tuple(one for one in self.containers if (one.get("State") or {}).get("Pid"))
+        """The containers that have a process, or are between two: the engine is about to start them again."""
+        states = ((one, one.get("State") or {}) for one in self.containers)
+        return tuple(one for one, state in states if state.get("Pid") or state.get("Restarting"))
 
     @property
     def security(self) -> dict[str, str]:
@@ -243,14 +251,17 @@ _LISTS = ("authorization-plugins", "hosts", "insecure-registries", "labels", "re
 _MAPPINGS = ("default-ulimits", "log-opts")
 # Flags that take no word after them.
 _SWITCHES = (
-    *("debug", "experimental", "icc", "init", "ip-forward", "ip-masq", "ip6tables", "iptables", "ipv6"),
-    *("live-restore", "no-new-privileges", "raw-logs", "rootless", "selinux-enabled", "tls", "tlsverify"),
-    *("userland-proxy", "validate"),
+    *("allow-direct-routing", "cri-containerd", "debug", "experimental", "help", "icc", "init", "ip-forward"),
+    *("ip-forward-no-drop", "ip-masq", "ip6tables", "iptables", "ipv6", "live-restore", "no-new-privileges"),
+    *("raw-logs", "rootless", "selinux-enabled", "tls", "tlsverify", "userland-proxy", "validate", "version"),
 )
 
 
 def read_flags(argv: t.Sequence[str]) -> dict[str, t.Any]:
-    """Return what a command line of dockerd sets (without the program), by the names of daemon.json."""
+    """Return what a command line of dockerd sets (without the program), by the names of daemon.json.
+
+    A word that begins with `-` is no value, for a flag that nobody knows here may take none.
+    """
     options: dict[str, t.Any] = {}
     words = list(argv)
     while words:
@@ -258,10 +269,14 @@ def read_flags(argv: t.Sequence[str]) -> dict[str, t.Any]:
         if not word.startswith("-"):
             continue
         name, equals, value = word.lstrip("-").partition("=")
-        if not word.startswith("--") and len(name) > 1:  # -Hfd://
-            name, equals, value = name[0], "=", name[1:] + equals + value
+        if not word.startswith("--") and len(name) > 1:
+            if _NAMES.get(name[0]) in _SWITCHES:  # -DH fd://
+                words.insert(0, f"-{word[2:]}")
+                name, equals, value = name[0], "", ""
+            else:  # -Hfd://
+                name, equals, value = name[0], "=", name[1:] + equals + value
         name = _NAMES.get(name, name)
-        if not equals and name not in _SWITCHES and words:
+        if not equals and name not in _SWITCHES and words and not words[0].startswith("-"):
             value = words.pop(0)
         _set(options, name, value, bool(equals))
     return options
@@ -281,37 +296,55 @@ def _set(options: dict[str, t.Any], name: str, value: str, given: bool) -> None:
 
 @dataclass(frozen=True)
 class AuditRule:
-    """A rule that makes the kernel tell of all use of a path.
+    """A rule that makes the kernel tell of all use of a path, or of none.
 
     :ivar below: whether of what is in the folder too.
     :ivar permissions: of which use, some of `rwxa` (read, write, execute, change of attributes).
+    :ivar never: it makes the kernel keep silent, for some users or calls at least; without a path of everything.
     """
 
     path: str
     below: bool
     permissions: frozenset[str]
+    never: bool = False
 
     def covers(self, path: str) -> bool:
-        """Tell whether it tells of each write to a path and of each change of its owner and mode."""
+        """Tell whether it is about each write to a path and each change of its owner and mode."""
         same = path == self.path or (self.below and path.startswith(f"{self.path}/"))
-        return same and {"w", "a"} <= self.permissions
+        return same and (self.never or {"w", "a"} <= self.permissions)
+
+
+def deciding_rule(rules: t.Iterable[AuditRule], names: t.Collection[str]) -> AuditRule | None:
+    """Return the rule by which the kernel tells of a path, or does not: the first that covers one of its names."""
+    return next((rule for rule in rules if any(rule.covers(name) for name in names)), None)
 
 
 def read_audit_rules(lines: t.Iterable[str]) -> list[AuditRule]:
-    """Read what `auditctl -l` prints; rules that except something or hold for some users or calls only do not count."""
-    rules = (_audit_rule(shlex.split(line)) for line in lines)
+    """Read what `auditctl -l` prints, in the kernel's order: rules about tasks come before those about calls.
+
+    Rules that tell of something for some users or calls only do not count.
+    """
+    words = [shlex.split(line) for line in lines]
+    rules = (_audit_rule(one) for one in sorted(words, key=lambda one: not _AUDIT_TASK & set(one)))
     return [rule for rule in rules if rule is not None]
 
 
+_AUDIT_TASK = {"never,task", "task,never"}
+_AUDIT_NEVER = {"never,exit", "exit,never", *_AUDIT_TASK}
+
+
 def _audit_rule(words: list[str]) -> AuditRule | None:
-    path, below, permissions = "", False, "rwxa"
+    path, below, permissions, narrow = "", False, "rwxa", False
+    never = bool(_AUDIT_NEVER & set(words))
     for flag, value in zip(words, words[1:]):
         if flag == "-w":
             path, below = value, True
         elif flag == "-p":
             permissions = value
-        elif (flag == "-a" and "always" not in value.split(",")) or (flag == "-S" and value != "all"):
-            return None
+        elif flag == "-a":
+            narrow |= "always" not in value.split(",")
+        elif flag == "-C" or (flag == "-S" and value != "all"):
+            narrow = True
         elif flag == "-F":
             name, equals, field_value = value.partition("=")
             if name in ("path", "dir") and equals:
@@ -319,5 +352,7 @@ def _audit_rule(words: list[str]) -> AuditRule | None:
             elif name == "perm" and equals:
                 permissions = field_value
             elif name not in ("key", "arch"):
-                return None
-    return AuditRule(path.rstrip("/"), below, frozenset(permissions)) if path else None
+                narrow = True
+    if (narrow or not path) and not never:
+        return None
+    return AuditRule(path.rstrip("/"), below or not path, frozenset(permissions), never)

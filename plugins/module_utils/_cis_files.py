@@ -19,7 +19,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_facts import
 )
 
 ENGINE_GROUP = "docker"
-"""The group whose members may use the engine, unless its options name another."""
+"""The group whose members may use the engine, unless its options or docker.socket name another."""
 
 CERTIFICATES = "/etc/docker/certs.d"
 SOCKET = "/run/docker.sock"
@@ -54,9 +54,26 @@ def _certificates(found: Found) -> Listing:
     return found.host.certificates
 
 
-def _engine_sockets(found: Found) -> Listing:
-    told = [str(host)[len("unix://") :] for host in found.engine.options.get("hosts") or () if "unix:///" in str(host)]
-    return Listing(tuple(dict.fromkeys([SOCKET, *(path.replace("/var/run/", "/run/", 1) for path in told)])))
+def engine_sockets(found: Found) -> Listing:
+    """Return where sockets of the engine may be: its own, and those that systemd opens for it."""
+    problem = found.engine.options_problem or found.host.socket_units.problem or found.host.socket_paths.problem
+    if problem:
+        return Listing(problem=problem)
+    told = [str(host)[len("unix://") :] for host in _hosts(found) if host.startswith("unix:///")]
+    paths = [SOCKET, *(path.replace("/var/run/", "/run/", 1) for path in told), *found.host.socket_paths.paths]
+    return Listing(tuple(dict.fromkeys(paths)))
+
+
+def _hosts(found: Found) -> list[str]:
+    return [str(host) for host in found.engine.options.get("hosts") or ()]
+
+
+def _group_of_socket(found: Found, path: str) -> str:
+    """Return the group that a socket of the engine is to have: of one that systemd opens, the unit says it."""
+    by_systemd = any(host.startswith("fd:") for host in _hosts(found))
+    if by_systemd and path in found.host.socket_paths.paths:
+        return found.host.socket_group
+    return str(found.engine.options.get("group") or ENGINE_GROUP)
 
 
 def _tls(option: str) -> Select:
@@ -79,12 +96,12 @@ def tls_path(engine: EngineFacts, option: str) -> str:
 
 def paths_of(found: Found) -> tuple[str, ...]:
     """Return every path that the rules of this section ask for."""
-    selects = [_service, _socket_unit, _certificates, _engine_sockets, *(_tls(option) for option in _TLS_DEFAULTS)]
+    selects = [_service, _socket_unit, _certificates, engine_sockets, *(_tls(option) for option in _TLS_DEFAULTS)]
     listed = (path for select in selects for path in select(found).paths)
     return tuple(dict.fromkeys([*FIXED, *SOCKETS, *listed]))
 
 
-def _present(select: Select, found: Found) -> tuple[list[FileFact], Looked | None]:
+def present(select: Select, found: Found) -> tuple[list[FileFact], Looked | None]:
     """Return what is there to be looked at, or what there is to say when that is nothing."""
     listing = select(found)
     facts = [found.host.files[path] for path in listing.paths]
@@ -99,12 +116,14 @@ def _present(select: Select, found: Found) -> tuple[list[FileFact], Looked | Non
 
 def _owner(select: Select, group: str) -> t.Callable[[Found], Looked]:
     def look(found: Found) -> Looked:
-        there, nothing = _present(select, found)
+        there, nothing = present(select, found)
         if nothing is not None:
             return nothing
-        wanted = f"root:{found.engine.options.get('group') or group if group == ENGINE_GROUP else group}"
         owners = {fact.path: f"{fact.owner}:{fact.group}" for fact in there}
-        evidence = tuple(f"{path} ({owner}, not {wanted})" for path, owner in owners.items() if owner != wanted)
+        wanted = {path: f"root:{_group_of_socket(found, path) if group == ENGINE_GROUP else group}" for path in owners}
+        evidence = tuple(
+            f"{path} ({owner}, not {wanted[path]})" for path, owner in owners.items() if owner != wanted[path]
+        )
         return Looked(evidence, seen=", ".join(f"{path} ({owner})" for path, owner in owners.items()))
 
     return look
@@ -112,7 +131,7 @@ def _owner(select: Select, group: str) -> t.Callable[[Found], Looked]:
 
 def _mode(select: Select, most: int) -> t.Callable[[Found], Looked]:
     def look(found: Found) -> Looked:
-        there, nothing = _present(select, found)
+        there, nothing = present(select, found)
         if nothing is not None:
             return nothing
         evidence = tuple(
@@ -121,6 +140,15 @@ def _mode(select: Select, most: int) -> t.Callable[[Found], Looked]:
         return Looked(evidence, seen=", ".join(f"{fact.path} ({fact.mode:04o})" for fact in there))
 
     return look
+
+
+def _removal(most: int) -> str:
+    """Return the mode for chmod that takes away what is too much, and gives nobody what a file has kept from them."""
+    classes: dict[str, str] = {}
+    for who, shift in (("u", 6), ("g", 3), ("o", 0)):
+        bits = "".join(letter for letter, bit in (("r", 4), ("w", 2), ("x", 1)) if not most >> shift & bit)
+        classes[bits] = classes.get(bits, "") + who
+    return ",".join(f"{'a' if who == 'ugo' else who}-{bits}" for bits, who in classes.items() if bits)
 
 
 def _pair(
@@ -145,7 +173,7 @@ def _pair(
         numbers[1],
         f"{slug}-mode",
         f"{what}: no more permissions than {most:04o}",
-        f"Have docker_host_files do it, or run chmod {most:04o} on what is named",
+        f"Have docker_host_files do it, or run chmod {_removal(most)} on what is named",
         "enforced",
         "files",
     )
@@ -160,7 +188,7 @@ _UNSORTED: tuple[Rule[Found], ...] = (
     *_pair(("3.9", "3.10"), "tls-authority", "The authority that the engine trusts", _tls("tlscacert"), 0o444),
     *_pair(("3.11", "3.12"), "tls-certificate", "The engine's certificate", _tls("tlscert"), 0o444),
     *_pair(("3.13", "3.14"), "tls-key", "The engine's key", _tls("tlskey"), 0o400),
-    *_pair(("3.15", "3.16"), "engine-socket", "The engine's socket", _engine_sockets, 0o660, ENGINE_GROUP),
+    *_pair(("3.15", "3.16"), "engine-socket", "The engine's socket", engine_sockets, 0o660, ENGINE_GROUP),
     *_pair(("3.17", "3.18"), "daemon-json", "daemon.json", _fixed(CONFIG), 0o644),
     *_pair(("3.19", "3.20"), "etc-default-docker", "/etc/default/docker", _fixed("/etc/default/docker"), 0o644),
     # Here the benchmark has the mode before the owner.

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_control import Control, Looked, Rule
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_facts import (
@@ -16,8 +17,10 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_facts import
     Found,
     HostFacts,
     SystemFacts,
+    deciding_rule,
     read_audit_rules,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_files import engine_sockets, present
 
 PROGRAM_FOLDERS = ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin")
 OLDEST_LISTS = 30
@@ -46,10 +49,11 @@ KERNEL_NAMES = (*KERNEL, NO_IPV6)
 
 SSHD: t.Mapping[str, tuple[str, ...]] = {
     "passwordauthentication": ("no",),
+    "kbdinteractiveauthentication": ("no",),
     "permitemptypasswords": ("no",),
     "permitrootlogin": ("no", "prohibit-password", "without-password", "forced-commands-only"),
 }
-"""What sshd of a hardened host goes by: nobody gets in with a password."""
+"""What sshd of a hardened host goes by: nobody gets in with a password, nor with one that PAM asks for."""
 
 # What each control wants watched: number, slug, what it is, and where it may be. Programs are looked for in
 # PROGRAM_FOLDERS, since Debian has dockerd and runc in /usr/sbin.
@@ -104,11 +108,20 @@ def _separate_partition(found: Found) -> Looked:
 
 
 def _trusted_users(found: Found) -> Looked:
-    members = found.host.docker_group
-    if members is None:
-        return Looked(seen="there is no group docker")
-    strangers = tuple(f"{name} is in group docker" for name in members if name not in found.host.trusted)
-    return Looked(strangers, seen=f"group docker: {', '.join(members) or 'nobody'}")
+    host = found.host
+    sockets, nothing = present(engine_sockets, found)
+    if nothing is not None:
+        return nothing
+    users = {socket.group: host.socket_users.get(socket.group, ()) for socket in sockets}
+    strangers = tuple(
+        f"{name} is in group {group}"
+        for group, names in users.items()
+        for name in names
+        if name not in ("root", *host.trusted)
+    )
+    return Looked(
+        strangers, seen="; ".join(f"group {group}: {', '.join(names) or 'nobody'}" for group, names in users.items())
+    )
 
 
 def _watch(number: str, names: tuple[str, ...]) -> t.Callable[[Found], Looked]:
@@ -141,13 +154,20 @@ def _watched(host: HostFacts, paths: t.Iterable[str]) -> Looked:
         return Looked(("auditd is not installed",))
     if audit.problem:
         return Looked(unknown=audit.problem)
-    rules = read_audit_rules(audit.lines)
+    # A rule on a path that was no folder when it was loaded looks like one on a folder.
+    rules = [
+        replace(rule, below=False) if rule.path in host.files and host.files[rule.path].kind != "folder" else rule
+        for rule in read_audit_rules(audit.lines)
+    ]
     missing = []
     for path in paths:
         fact = host.files.get(path)
         names = {path, fact.real if fact and fact.real else path}
-        if not any(rule.covers(name) for rule in rules for name in names):
+        rule = deciding_rule(rules, names)
+        if rule is None:
             missing.append(f"{path}: no rule tells of writes and changed attributes")
+        elif rule.never:
+            missing.append(f"{path}: the first rule about it says never ({rule.path or 'of everything'})")
     if missing or audit.enabled:
         return Looked(tuple(missing), seen=f"rules for {', '.join(paths)}")
     return Looked(("the rules are loaded, and the kernel's audit is off",))
@@ -230,7 +250,7 @@ _RULES: tuple[Rule[Found], ...] = (
             "1.1.2",
             "trusted-users",
             "Only people who may be root can use the engine",
-            "Take them out (gpasswd --delete <user> docker), or name them in trusted_users",
+            "Take them out (gpasswd --delete <user> <group>), or name them in trusted_users",
             "enforced",
             "users",
         ),

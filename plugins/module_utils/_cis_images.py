@@ -22,6 +22,11 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_control impo
 INPUT_LABEL = "org.emorobcare.fleet.input"
 """What role image_build labels its images with, and so their bases."""
 
+_FILES = (
+    "A host unpacks no image. What lies in an image's files, module image_audit looks at when the image is built, and "
+    "role image_build refuses what its policy says."
+)
+
 USER_CONTROL = Control(
     "4.1",
     "image-user",
@@ -44,7 +49,8 @@ IMAGE_CONTROLS = (
         "image-packages",
         "The image holds no package that it does not need",
         "Build in a stage of its own, and copy only the result into the last one",
-        "enforced",
+        "recorded",
+        why=_FILES,
     ),
     Control(
         "4.4",
@@ -83,7 +89,8 @@ IMAGE_CONTROLS = (
         "image-setuid",
         "No program of the image gives whoever starts it the rights of another user",
         "Write RUN chmod a-s for each, or leave the package out",
-        "enforced",
+        "recorded",
+        why=_FILES,
     ),
     Control(
         "4.9",
@@ -123,6 +130,11 @@ _INSTALL = re.compile(
     r"|\bapk\b[^|;&]*\b(?:add|upgrade)\b|\bmmdebstrap\b"
 )
 _ADD = re.compile(r"(?:/bin/sh -c #\(nop\) )?ADD (?P<what>.*)")
+# What is only said of an image, and adds no files to it.
+_SAID = re.compile(
+    r"(?:/bin/sh -c #\(nop\)\s+)?(?:ARG|CMD|ENTRYPOINT|ENV|EXPOSE|HEALTHCHECK|LABEL|MAINTAINER|ONBUILD|SHELL|STOPSIGNAL"
+    r"|USER|VOLUME|WORKDIR) "
+)
 _ROOT_FILES = re.compile(r"\S+ (?:in )?/\s*(?:# buildkit)?")  # how a base gets its root file system
 _UNVERIFIED = re.compile(
     r"--allow-unauthenticated|--force-yes|AllowInsecureRepositories|--allow-insecure-repositories|trusted=yes"
@@ -216,7 +228,8 @@ def _update_alone(facts: ImageFacts) -> Looked:
 
 def _add(facts: ImageFacts) -> Looked:
     added = []
-    for number, step in enumerate(facts.history or ()):
+    layers = (step for step in facts.history or () if not _SAID.match(step))
+    for number, step in enumerate(layers):
         match = _ADD.match(step)
         if match and not (number == 0 and _ROOT_FILES.fullmatch(match["what"])):
             added.append(_shown(step))
@@ -241,11 +254,11 @@ def _verified(facts: ImageFacts) -> Looked:
 
 
 def _elsewhere(rule: str) -> t.Callable[[ImageFacts], Looked]:
-    return lambda _facts: Looked(not_applicable=_IMAGE_AUDIT.format(rule=rule))
+    return lambda _facts: Looked(unseen=_IMAGE_AUDIT.format(rule=rule))
 
 
 def _not_here(why: str) -> t.Callable[[ImageFacts], Looked]:
-    return lambda _facts: Looked(not_applicable=why)
+    return lambda _facts: Looked(unseen=why)
 
 
 _LOOKS: dict[str, t.Callable[[ImageFacts], Looked]] = {

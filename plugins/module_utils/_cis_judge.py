@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime
 import fnmatch
 import typing as t
+from dataclasses import replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._audit_policy import (
     Policy,
@@ -18,7 +19,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._audit_policy imp
     matches,
     read_policy,
 )
-from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_compose_facts import facts_of_service
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_compose_facts import facts_of_service, unrendered
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_container_facts import (
     ContainerFacts,
     engine_of_info,
@@ -95,7 +96,9 @@ def _running_rows(engine: EngineFacts, policy: Policy, today: datetime.date) -> 
     if not engine.silent:
         rows += [_row(slug, HOST, looked, policy, today) for slug, looked in look_at_engine(about).items()]
     for document in engine.running:
-        facts = facts_of_inspect(document, about, engine.commands.get(str(document.get("Id"))))
+        facts = facts_of_inspect(document, about, engine.commands.get(str(document.get("Id"))), engine.volumes)
+        if facts.mounts_problem and engine.volumes_problem:
+            facts = replace(facts, mounts_problem=f"{facts.mounts_problem}: {engine.volumes_problem}")
         rows += _container_rows(facts, look_at_container(facts), policy, today)
     for document, history in engine.used:
         image = facts_of_image(document, history)
@@ -114,12 +117,29 @@ def judge_compose(document: t.Any, policy: Policy, today: datetime.date) -> list
     """Return a row for every control of containers, for each service of a Compose document.
 
     Raises:
-        HostError: it is no Compose document.
+        HostError: it is no Compose document, or none that Compose has rendered.
     """
     rows = []
-    for name, looked in look_at_compose(document).items():
+    services = look_at_compose(document)
+    _must_be_rendered(document)
+    for name, looked in services.items():
         rows += _container_rows(facts_of_service(name, document["services"][name], document), looked, policy, today)
     return sorted(rows, key=lambda row: (row.control.order, row.subject))
+
+
+def _must_be_rendered(document: t.Mapping[str, t.Any]) -> None:
+    """Refuse a Compose document that says something else once Compose has rendered it.
+
+    Raises:
+        HostError: it has C(include), C(extends), paths beside its own folder, or variables where a rule looks.
+    """
+    places = list(unrendered(document, {key for rule in RULES for key in rule.keys}))
+    if places:
+        raise HostError(
+            f"only Compose knows what this document comes to ({', '.join(places)}). Render it first: "
+            "`docker compose config --format json`",
+            reason="compose_invalid",
+        )
 
 
 def _container_rows(
@@ -134,9 +154,13 @@ def _row(slug: str, subject: str, looked: Looked, policy: Policy, today: datetim
     control, setting = _BY_SLUG[slug], policy.get(slug)
     if looked.not_applicable:
         return Row(control, subject, "not applicable", (looked.not_applicable,))
-    if not looked.evidence and not looked.unknown:
+    if not looked.evidence and not looked.unknown and not looked.unseen:
         return Row(control, subject, "pass", (looked.seen,) if looked.seen else ())
-    evidence = (*looked.evidence, *((f"not known: {looked.unknown}",) if looked.unknown else ()))
+    evidence = (
+        *looked.evidence,
+        *((f"not known: {looked.unknown}",) if looked.unknown else ()),
+        *((f"nobody looked: {looked.unseen}",) if looked.unseen else ()),
+    )
     if setting is None:
         if control.kind != "enforced" and not looked.unknown:
             why = control.why if control.kind == "recorded" else f"an opt-in, for what it costs: {control.why}"

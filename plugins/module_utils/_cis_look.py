@@ -73,20 +73,24 @@ def look_at_host(docker: Docker, engine: EngineFacts, trusted: t.Sequence[str], 
     """Look at the host, but for the engine's package."""
     services, sockets = units("docker.service", root), units("docker.socket", root)
     certificates = _certificates(root)
+    listens = _socket_options("ListenStream", sockets.paths, root)
     host = HostFacts(
         container=_container(root),
         service_units=services,
         socket_units=sockets,
-        socket_listens=_listens(sockets.paths, root),
+        socket_listens=tuple(address for address in listens if not address.startswith(("/", "%"))),
+        socket_paths=_socket_paths(listens),
+        socket_group=(_socket_options("SocketGroup", sockets.paths, root) or ["root"])[-1],
         certificates=certificates,
         audit=_audit(docker, root),
-        docker_group=members(str(engine.options.get("group") or files.ENGINE_GROUP)),
         trusted=tuple(trusted),
         mounts=_mounts(root),
         system=_system(docker, root),
     )
     paths = [*rules.watched_paths(), *files.paths_of(Found(host, engine))]
-    return replace(host, files={path: file_fact(path, root) for path in paths})
+    host = replace(host, files={path: file_fact(path, root) for path in paths})
+    groups = {host.files[path].group for path in files.engine_sockets(Found(host, engine)).paths}
+    return replace(host, socket_users={group: members(group) for group in groups if group})
 
 
 def file_fact(path: str, root: str = "") -> FileFact:
@@ -116,14 +120,15 @@ def _group(gid: int) -> str:
         return str(gid)
 
 
-def members(group: str) -> tuple[str, ...] | None:
-    """Return who is in a group, as second group or as first; None where there is none of that name."""
+def members(group: str) -> tuple[str, ...]:
+    """Return who is in a group, as second group or as first; one without a name goes by its number."""
     try:
         found = grp.getgrnam(group)
+        number, named = str(found.gr_gid), found.gr_mem
     except KeyError:
-        return None
-    first = [user.pw_name for user in pwd.getpwall() if user.pw_gid == found.gr_gid]
-    return tuple(sorted({*found.gr_mem, *first}))
+        number, named = group, []
+    first = [user.pw_name for user in pwd.getpwall() if str(user.pw_gid) == number]
+    return tuple(sorted({*named, *first}))
 
 
 def units(name: str, root: str) -> Listing:
@@ -162,15 +167,22 @@ def _certificates(root: str) -> Listing:
         return Listing((), f"{exc.filename}: {exc.strerror}")
 
 
-def _listens(paths: t.Iterable[str], root: str) -> tuple[str, ...]:
-    """Return the network addresses on which systemd listens for the engine."""
+def _socket_options(name: str, paths: t.Iterable[str], root: str) -> list[str]:
+    """Return the values of an option in unit files; an empty one takes back those before it."""
     found: list[str] = []
     for path in paths:
         for line in read(path, root).splitlines():
-            name, equals, value = line.strip().partition("=")
-            if name.strip() == "ListenStream" and equals:
+            key, equals, value = line.strip().partition("=")
+            if key.strip() == name and equals:
                 found = [*found, value.strip()] if value.strip() else []
-    return tuple(address for address in found if not address.startswith(("/", "@", "%")))
+    return found
+
+
+def _socket_paths(listens: t.Iterable[str]) -> Listing:
+    """Return the paths on which systemd listens; of what it may put in for `%`, the folder of what runs is known."""
+    paths = [re.sub(r"^(?:%t|/var/run)/", "/run/", one) for one in listens if one.startswith(("/", "%"))]
+    problem = "".join(f"docker.socket: ListenStream={path}; write the path" for path in paths if "%" in path)
+    return Listing(tuple(path for path in paths if "%" not in path), problem)
 
 
 def read(path: str, root: str) -> str:

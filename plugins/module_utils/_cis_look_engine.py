@@ -58,6 +58,8 @@ def look_at_engine(docker: Docker, root: str = "") -> EngineFacts:
     facts.update(containers=containers or (), images=images or ())
     engine = EngineFacts(**facts)
     facts["commands"] = container_commands(root, engine.running)
+    volumes, facts["volumes_problem"] = _try(lambda: _volumes(docker, engine))
+    facts["volumes"] = volumes or {}
     used, facts["used_problem"] = _try(lambda: _used(docker, engine))
     facts["used"] = used or ()
     if engine.in_swarm:
@@ -122,6 +124,13 @@ def _images(docker: Docker) -> tuple[StoredImage, ...]:
         return "" if value == "<none>" else value
 
     return tuple(StoredImage(one["ID"], told(one["Repository"]), told(one.get("Digest") or "")) for one in images)
+
+
+def _volumes(docker: Docker, engine: EngineFacts) -> dict[str, t.Mapping[str, t.Any]]:
+    mounts = (mount for one in engine.running for mount in one.get("Mounts") or ())
+    names = tuple(dict.fromkeys(str(mount["Name"]) for mount in mounts if mount.get("Type") == "volume"))
+    found = _inspect(docker, ["docker", "volume", "inspect", "--", *names]) if names else []
+    return {str(one["Name"]): one.get("Options") or {} for one in found}
 
 
 def _used(docker: Docker, engine: EngineFacts) -> tuple[tuple[t.Mapping[str, t.Any], tuple[str, ...]], ...]:

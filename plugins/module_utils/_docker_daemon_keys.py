@@ -111,6 +111,8 @@ KEYS: t.Mapping[str, Key] = {
     key.name: replace(key, short=_SHORT.get(key.name, key.short)) for key in sorted(_ALL, key=lambda key: key.name)
 }
 
+_SWITCH_LETTERS = frozenset(key.short for key in KEYS.values() if key.kind == "flag" and key.short)
+
 # Whatever they are named: dictionaries of texts, in which the engine takes no number.
 MAPS_OF_TEXTS = frozenset({"log-opts", "proxies"})
 
@@ -137,6 +139,9 @@ def flags_in(arguments: t.Iterable[str]) -> frozenset[str]:
     for word in arguments:
         if word.startswith("--"):
             found.add(word[2:].partition("=")[0])
-        elif word.startswith("-") and len(word) > 1:
-            found.add(word[1])
+        elif word.startswith("-"):
+            for letter in word[1:].partition("=")[0]:
+                found.add(letter)
+                if letter not in _SWITCH_LETTERS:  # what follows is its value
+                    break
     return frozenset(found)

@@ -16,7 +16,7 @@ description:
   - What cannot be looked at (a file that may not be read, an engine that does not answer, a F(daemon.json) that the
     engine has not read yet) never counts as held. It fails, and says why.
   - A control that this collection does not enforce by default, and says why, counts as an exception where it does not
-    hold. A rule of the task's overrides that.
+    hold, or where no audit of a host can look. A rule of the task's overrides that.
   - With O(compose) a Compose document is looked at instead, before anything of it runs.
 author:
   - The emorobcare.fleet contributors (@emorobcare)
@@ -48,8 +48,9 @@ options:
     default: []
   compose:
     description:
-      - A Compose document to look at instead of the host, as C(docker compose config --format json) prints it or as the
-        file was written.
+      - A Compose document to look at instead of the host, as C(docker compose config --format json) prints it.
+      - One that has C(include), C(extends), paths that lead out of its own folder, or variables where a rule looks is
+        refused. Only Compose knows what it comes to.
     type: dict
   textfile:
     description:
@@ -92,9 +93,16 @@ EXAMPLES = r"""
         until: "2027-06-30"
         paths: [camera-*]
 
-- name: Refuse a Compose file that asks for too much
+- name: Have Compose render a file
+  ansible.builtin.command:
+    argv: [docker, compose, --file, compose.yml, config, --format, json]
+  register: rendered
+  changed_when: false
+  delegate_to: localhost
+
+- name: Refuse it if it asks for too much
   emorobcare.fleet.docker_host_audit:
-    compose: "{{ lookup('ansible.builtin.file', 'compose.yml') | from_yaml }}"
+    compose: "{{ rendered.stdout | from_json }}"
     strict: true
   delegate_to: localhost
 """
@@ -133,7 +141,7 @@ rows:
       description: V(fail), or V(warn) for what is only told.
       type: str
     evidence:
-      description: What shows it; of a control that does not apply, why not.
+      description: What shows it; of a control that does not apply, or at which nobody looked, why not.
       type: list
       elements: str
     reason:

@@ -28,7 +28,8 @@ CONFIG: dict[str, t.Any] = {
     "default-ulimits": {"nofile": {"Name": "nofile", "Soft": 4096, "Hard": 4096}},
     "icc": False,
     "live-restore": True,
-    "log-driver": "journald",
+    "log-driver": "syslog",
+    "log-opts": {"syslog-address": "udp://192.0.2.1:514"},
     "no-new-privileges": True,
     "tlscacert": "/etc/docker/tls/ca.pem",
     "tlscert": "/etc/docker/tls/cert.pem",
@@ -52,6 +53,7 @@ printf '%s\n' '[Service]' 'ExecStart=' \
   'ExecStart=/usr/sbin/dockerd -H fd:// -H tcp://127.0.0.1:2376 --containerd=/run/containerd/containerd.sock' \
   > /etc/systemd/system/docker.service.d/tcp.conf
 chmod 0644 /etc/sysconfig/docker /etc/systemd/system/docker.service.d/tcp.conf
+echo KbdInteractiveAuthentication no > /etc/ssh/sshd_config.d/audited.conf
 for name in all default; do
   echo 0 > /proc/sys/net/ipv4/conf/$name/accept_redirects
   echo 0 > /proc/sys/net/ipv4/conf/$name/accept_source_route

@@ -92,6 +92,11 @@ HOST = [
         "rm /etc/ssh/sshd_config.d/a.conf",
     ),
     Violation(
+        "host-hardened",
+        "printf 'KbdInteractiveAuthentication yes\\n' > /etc/ssh/sshd_config.d/a.conf",
+        "rm /etc/ssh/sshd_config.d/a.conf",
+    ),
+    Violation(
         "engine-version",
         "find /var/lib/apt/lists /var/lib/apt/periodic -maxdepth 1 -exec touch --date='40 days ago' {} +",
         "touch /var/lib/apt/lists",
@@ -121,7 +126,8 @@ ENGINE = [
     Violation("insecure-registries", options={"insecure-registries": ["registry.test:5000"]}),
     Violation("default-ulimits", options={"default-ulimits": {}}),
     Violation("default-cgroup", options={"cgroup-parent": "others.slice"}),
-    Violation("central-logs", options={"log-driver": "local"}, status="exception"),
+    Violation("central-logs", options={"log-driver": "local", "log-opts": {}}, status="exception"),
+    Violation("central-logs", options={"log-driver": "journald", "log-opts": {}}, status="exception"),
     Violation("default-no-new-privileges", options={"no-new-privileges": False}),
     Violation("live-restore", options={"live-restore": False}),
     Violation("userland-proxy", options={"userland-proxy": True}),
@@ -152,6 +158,20 @@ def test_what_is_broken_fails_alone_and_passes_when_it_is_put_right(
     )
     assert host.statuses() == before
     assert before[violation.slug] == "pass"
+
+
+def test_of_a_socket_that_systemd_opens_its_own_group_counts_and_not_that_of_the_options(
+    host: Audited, before: dict[str, str]
+) -> None:
+    host.shell("usermod --append --groups docker robot")
+    host.configure(**CONFIG, group="robot")
+    try:
+        assert {slug: status for slug, status in host.statuses().items() if status != before[slug]} == {
+            "trusted-users": "fail"
+        }
+    finally:
+        host.shell("gpasswd --delete robot docker")
+        host.configure(**CONFIG)
 
 
 def test_remapped_users_and_no_other_row_pass_once_they_are_on(host: Audited, before: dict[str, str]) -> None:
@@ -255,15 +275,20 @@ def test_the_module_fails_by_its_rules_and_writes_metrics_that_prometheus_reads(
 def test_a_container_that_runs_has_a_row_for_each_control_of_its_section(host: Audited) -> None:
     tree = "$(ldd /usr/bin/sleep | grep --only-matching '/[^ ]*') /usr/bin/sleep"
     host.shell(f"tar --create --dereference --absolute-names {tree} | docker import - lab/sleep")
-    host.shell("docker run --detach --name bad --privileged --volume /etc:/mnt lab/sleep /usr/bin/sleep infinity")
+    # Its logs go nowhere: the machine has no way to where the engine would send them.
+    options = "--detach --name bad --log-driver none --privileged --volume /etc:/mnt --volume sly:/sly"
+    host.shell("docker volume create --opt type=none --opt o=bind --opt device=/usr sly")
+    host.shell(f"docker run {options} lab/sleep /usr/bin/sleep infinity")
     try:
         rows = host.audit()
     finally:
-        host.shell("docker rm --force bad; docker image rm lab/sleep")
+        host.shell("docker rm --force bad; docker volume rm sly; docker image rm lab/sleep")
     of_container = {row["slug"]: row for row in rows if row["subject"] == "bad"}
     assert {control.slug for control in CONTAINER_CONTROLS} <= set(of_container)
     assert of_container["privileged"]["status"] == "fail"
     assert of_container["host-paths"]["status"] == "fail"
+    assert set(of_container["host-paths"]["evidence"]) == {"/etc:/mnt", "/usr:/sly"}
+    assert of_container["needed-ports"]["status"] == "exception"
     assert of_container["host-network"]["status"] == "pass"
     of_image = {row["slug"]: row for row in rows if row["subject"] == "lab/sleep:latest"}
     assert of_image["image-user"]["status"] == "fail"

@@ -39,7 +39,7 @@ INFO: dict[str, t.Any] = {
     "Debug": False,
     "ExperimentalBuild": False,
     "LiveRestoreEnabled": True,
-    "LoggingDriver": "journald",
+    "LoggingDriver": "syslog",
     "Plugins": {"Authorization": ["keeper"]},
     "RegistryConfig": {
         "IndexConfigs": {"docker.io": {"Secure": True}},
@@ -93,7 +93,8 @@ def good_files() -> dict[str, FileFact]:
     groups = {_cis_files.SOCKET: "docker"}
     absent = {path: FileFact(path) for path in (*_cis_host.watched_paths(), *_cis_files.FIXED, *_cis_files.SOCKETS)}
     found = {path: FileFact(path, "file", mode, "root", groups.get(path, "root"), path) for path, mode in modes.items()}
-    return {**absent, **found}
+    folders = {path: replace(found[path], kind="folder") for path in ("/etc/docker", "/run/containerd")}
+    return {**absent, **found, **folders}
 
 
 def good_host() -> HostFacts:
@@ -110,7 +111,9 @@ def good_host() -> HostFacts:
         socket_units=Listing((SOCKET_UNIT,)),
         certificates=Listing((CERTIFICATE,)),
         audit=AuditFacts(tuple(lines), True, True),
-        docker_group=("robot",),
+        socket_paths=Listing((_cis_files.SOCKET,)),
+        socket_group="docker",
+        socket_users={"docker": ("robot",)},
         trusted=("robot",),
         mounts=("/", "/var/lib/docker"),
         package=PackageFacts("docker.io", "26.1.5", "26.1.5", 3),
@@ -123,6 +126,7 @@ def good_engine(**changed: t.Any) -> EngineFacts:
     options = {
         "default-ulimits": {"nofile": {"Soft": 1024}},
         "hosts": ["fd://"],
+        "log-opts": {"syslog-address": "tcp+tls://logs.test:6514"},
         "no-new-privileges": True,
         "tlsverify": True,
         "userland-proxy": False,

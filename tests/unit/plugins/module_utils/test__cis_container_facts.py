@@ -18,6 +18,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_container_fa
     engine_of_info,
     facts_of_inspect,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_containers import look_at_container
 
 RUNNING: dict[str, t.Any] = {
     "Name": "/shop-web-1",
@@ -79,6 +80,21 @@ def test_a_container_is_read_from_what_the_engine_says() -> None:
     assert (facts.command[0], facts.processes) == ("nginx", ("nginx: master process",))
 
 
+@pytest.mark.parametrize(
+    ("request_", "told"),
+    [
+        ({"Driver": "cdi", "DeviceIDs": ["vendor.com/lidar=0"], "Capabilities": None}, "cdi vendor.com/lidar=0"),
+        ({"Driver": "", "Count": -1, "DeviceIDs": None, "Capabilities": [["gpu"]]}, "gpu"),
+        ({"Driver": "nvidia", "Count": 1, "Capabilities": [["gpu", "compute"]]}, "nvidia gpu,compute"),
+    ],
+)
+def test_devices_that_are_asked_of_a_driver_are_told(request_: dict[str, t.Any], told: str) -> None:
+    host = {**RUNNING["HostConfig"], "DeviceRequests": [request_]}
+    facts = facts_of_inspect({**RUNNING, "HostConfig": host})
+    assert facts.device_requests == (told,)
+    assert f"device by request: {told}" in look_at_container(facts)["devices"].evidence
+
+
 def test_ports_of_a_container_that_does_not_run_are_those_that_were_asked_for() -> None:
     stopped = {**RUNNING, "NetworkSettings": {"Ports": {}}}
     assert facts_of_inspect(stopped).ports == (Published("", "", "8000"),)
@@ -120,3 +136,22 @@ def test_an_engine_that_says_next_to_nothing_can_be_read() -> None:
 )
 def test_what_counts_for_every_container_is_read_from_the_engine(info: dict[str, t.Any], engine: Engine) -> None:
     assert engine_of_info(info) == engine
+
+
+@pytest.mark.parametrize(
+    ("options", "mount"),
+    [
+        ({"type": "none", "o": "bind", "device": "/"}, Mounted("/", "/d")),
+        ({"o": "ro,rbind", "device": "//run/"}, Mounted("/run", "/d")),
+        ({"type": "nfs", "o": "addr=10.0.0.2", "device": ":/srv"}, Mounted("data", "/d", bind=False)),
+        ({}, Mounted("data", "/d", bind=False)),
+    ],
+)
+def test_a_volume_counts_as_the_path_that_its_driver_binds(options: dict[str, str], mount: Mounted) -> None:
+    facts = facts_of_inspect(RUNNING, volumes={"data": options})
+    assert facts.mounts[1] == mount
+    assert facts.mounts_problem == ""
+
+
+def test_of_a_volume_that_nobody_has_asked_for_it_is_not_known_what_is_behind_it() -> None:
+    assert facts_of_inspect(RUNNING).mounts_problem == "what is behind volume data"

@@ -22,6 +22,7 @@ OF_INFO = {
     *("rootless", "icc", "insecure-registries", "storage-driver", "userns-remap", "authorization-plugin"),
     *("central-logs", "live-restore", "default-seccomp", "experimental"),
 }
+OF_BOTH = {"central-logs"}
 OF_OPTIONS = {
     *("log-level", "iptables", "engine-tls", "default-ulimits", "default-cgroup", "base-device-size"),
     *("userland-proxy",),
@@ -76,6 +77,16 @@ def without(option: str) -> Found:
         ("base-device-size", with_options(storage_opts=["dm.basesize=20G"]), "storage-opts has dm.basesize=20G"),
         ("authorization-plugin", with_info(Plugins={"Authorization": None}), "whoever reaches the socket may do all"),
         ("central-logs", with_info(LoggingDriver="json-file"), "logs stay on the host: log-driver is json-file"),
+        ("central-logs", with_info(LoggingDriver="journald"), "logs stay on the host: log-driver is journald"),
+        (
+            "central-logs",
+            with_options(log_opts=None),
+            "logs stay on the host: log-driver is syslog, and syslog-address",
+        ),
+        *(
+            ("central-logs", with_options(log_opts={"syslog-address": address}), "logs stay on the host: ")
+            for address in ("unixgram:///dev/log", "unix:///dev/log", "udp://127.0.0.1:514", "tcp://[::1]:514")
+        ),
         ("default-no-new-privileges", without("no-new-privileges"), "daemon.json says no-new-privileges, the engine"),
         ("live-restore", with_info(LiveRestoreEnabled=False), "containers end with the engine"),
         ("userland-proxy", with_options(userland_proxy=None), "a process for each published port"),
@@ -107,14 +118,14 @@ def test_an_engine_that_does_not_answer_leaves_unknown_what_it_alone_tells() -> 
 
 def test_options_that_are_not_known_leave_unknown_what_goes_by_them() -> None:
     looked = look_at_daemon(with_engine(options_problem="daemon.json is no JSON", options={}))
-    assert {slug for slug, one in looked.items() if one.unknown == "daemon.json is no JSON"} == OF_OPTIONS
+    assert {slug for slug, one in looked.items() if one.unknown == "daemon.json is no JSON"} == OF_OPTIONS | OF_BOTH
     assert looked["default-no-new-privileges"].seen == "the engine says so"
 
 
 def test_options_that_the_engine_has_not_read_make_no_pass() -> None:
     options = {**good().engine.options, "hosts": ["tcp://0.0.0.0:2376"]}
     looked = look_at_daemon(with_engine(pending="whether it has read them", options=options))
-    assert {slug for slug, one in looked.items() if one.unknown} == OF_OPTIONS
+    assert {slug for slug, one in looked.items() if one.unknown} == OF_OPTIONS | OF_BOTH
     broken = look_at_daemon(with_engine(pending="whether it has read them", options={}))
     assert broken["userland-proxy"].evidence
 

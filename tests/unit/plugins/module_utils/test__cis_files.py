@@ -60,6 +60,21 @@ def test_more_permissions_than_allowed_are_told_and_less_are_fine(slug: str) -> 
     assert look_at_files(changed(path, mode=0))[f"{slug}-mode"].seen
 
 
+@pytest.mark.parametrize(
+    ("slug", "mode"),
+    [
+        ("etc-docker", "go-w"),
+        ("registry-certificates", "a-wx"),
+        ("tls-key", "u-wx,go-rwx"),
+        ("daemon-json", "u-x,go-wx"),
+        ("engine-socket", "ug-x,o-rwx"),
+    ],
+)
+def test_the_way_out_of_a_mode_takes_away_and_gives_nobody_a_key(slug: str, mode: str) -> None:
+    control = next(one for one in FILE_CONTROLS if one.slug == f"{slug}-mode")
+    assert control.way_out == f"Have docker_host_files do it, or run chmod {mode} on what is named"
+
+
 @pytest.mark.parametrize("slug", CASES)
 @pytest.mark.parametrize("part", ["owner", "group"])
 def test_another_owner_or_group_is_told(slug: str, part: str) -> None:
@@ -93,8 +108,15 @@ def test_what_is_dropped_in_beside_a_unit_counts_as_part_of_it() -> None:
 def test_the_engine_may_have_another_group() -> None:
     found = changed("/run/docker.sock", group="operators")
     assert look_at_files(found)["engine-socket-owner"].evidence
-    engine = replace(found.engine, options={**found.engine.options, "group": "operators"})
+    engine = replace(found.engine, options={**found.engine.options, "hosts": [], "group": "operators"})
     assert look_at_files(Found(found.host, engine))["engine-socket-owner"].seen
+
+
+def test_the_group_of_a_socket_that_systemd_opens_is_that_of_its_unit() -> None:
+    assert look_at_files(with_options(group="robots"))["engine-socket-owner"].seen
+    found = changed("/run/docker.sock", group="operators")
+    host = replace(found.host, socket_group="operators")
+    assert look_at_files(Found(host, found.engine))["engine-socket-owner"].seen
 
 
 def test_keys_are_looked_for_where_the_engine_has_them() -> None:
@@ -106,12 +128,27 @@ def test_keys_are_looked_for_where_the_engine_has_them() -> None:
     assert look_at_files(plain)["tls-key-mode"] == Looked(not_applicable="not on this host")
 
 
-def test_keys_of_an_engine_whose_options_are_not_known_are_not_known() -> None:
+def test_keys_and_sockets_of_an_engine_whose_options_are_not_known_are_not_known() -> None:
     looked = look_at_files(with_engine(options_problem="no process"))
     assert {name for name, one in looked.items() if one.unknown == "no process"} == {
-        f"tls-{which}-{what}" for which in ("authority", "certificate", "key") for what in ("owner", "mode")
+        f"{which}-{what}"
+        for which in ("tls-authority", "tls-certificate", "tls-key", "engine-socket")
+        for what in ("owner", "mode")
     }
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        {"socket_units": Listing((), "no right")},
+        {"socket_paths": Listing((), "no right")},
+    ],
+    ids=["units", "paths"],
+)
+def test_sockets_of_a_unit_that_cannot_be_read_are_not_known(host: dict[str, Listing]) -> None:
+    assert look_at_files(with_host(**host))["engine-socket-mode"].unknown == "no right"
 
 
 def test_another_socket_of_the_engine_is_looked_at_too() -> None:
     assert "/run/other.sock" in paths_of(with_options(hosts=["unix:///var/run/other.sock", "fd://"]))
+    assert "/run/third.sock" in paths_of(with_host(socket_paths=Listing(("/run/third.sock",))))

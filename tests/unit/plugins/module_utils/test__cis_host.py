@@ -17,6 +17,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_facts import
     PackageFacts,
     SystemFacts,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_files import SOCKET
 from ansible_collections.emorobcare.fleet.plugins.module_utils._cis_host import HOST_CONTROLS, look_at_host
 from ansible_collections.emorobcare.fleet.tests.unit.plugins._found import (
     UNIT,
@@ -25,6 +26,7 @@ from ansible_collections.emorobcare.fleet.tests.unit.plugins._found import (
     with_engine,
     with_host,
     with_info,
+    with_options,
 )
 
 AUDITED = [control.slug for control in HOST_CONTROLS if control.slug.startswith("audit-")]
@@ -68,9 +70,14 @@ def test_on_a_good_host_every_rule_passes_and_says_what_it_saw(control: Control)
             with_host(mounts=("/",)),
             "/var/lib/docker shares its file system with the rest of the host",
         ),
-        ("trusted-users", with_host(docker_group=("guest", "robot")), "guest is in group docker"),
+        ("trusted-users", with_host(socket_users={"docker": ("guest", "robot")}), "guest is in group docker"),
         ("host-hardened", system(sshd={"permitrootlogin": "yes"}), "ssh: permitrootlogin is yes, not no or "),
         ("host-hardened", system(sshd={"passwordauthentication": "yes"}), "ssh: passwordauthentication is yes, not no"),
+        (
+            "host-hardened",
+            system(sshd={"passwordauthentication": "no", "kbdinteractiveauthentication": "yes"}),
+            "ssh: kbdinteractiveauthentication is yes, not no",
+        ),
         ("host-hardened", system(kernel={"kernel.dmesg_restrict": "0"}), "kernel: kernel.dmesg_restrict is 0, not 1"),
         ("host-hardened", system(clock_synchronised=False), "time: nothing keeps the clock right"),
         ("host-hardened", system(input_policies={}), "firewall: what no rule names comes in by IPv4"),
@@ -113,12 +120,41 @@ def test_without_its_rule_a_path_is_not_audited(slug: str) -> None:
         "-a always,exit -S all -F path=/usr/sbin/dockerd -F perm=wa -F auid=1000",
         "-a always,exit -F arch=b64 -S unlink -F path=/usr/sbin/dockerd",
         "-w /usr/sbin/dockerd-rootless -p wa",
+        "-a always,exit -S all -F path=/usr/sbin/dockerd -F perm=wa -C auid!=uid",
     ],
 )
 def test_a_rule_that_does_not_tell_all_of_the_path_is_none(line: str) -> None:
     lines = (*(one for one in good_host().audit.lines if "dockerd" not in one), line)
     looked = look_at_host(with_host(audit=AuditFacts(lines, True, True)))
     assert looked["audit-dockerd"].evidence
+
+
+@pytest.mark.parametrize(
+    ("lines", "silent"),
+    [
+        (("-a never,exit -S all", "{rule}"), True),
+        (("-a never,exit -S all -F dir=/usr", "{rule}"), True),
+        (("-a never,exit -S all -F path=/usr/sbin/dockerd -F uid=0", "{rule}"), True),
+        (("{rule}", "-a never,task"), True),
+        (("{rule}", "-a never,exit -S all"), False),
+        (("-a never,exit -S all -F dir=/usr/share", "{rule}"), False),
+        (("-a never,user", "{rule}"), False),
+    ],
+)
+def test_a_rule_after_one_that_says_never_of_the_path_tells_nothing(lines: tuple[str, ...], silent: bool) -> None:
+    rule = "-w /usr/sbin/dockerd -p wa -k docker"
+    audit = AuditFacts(tuple(line.format(rule=rule) for line in lines), True, True)
+    looked = look_at_host(with_host(audit=audit))["audit-dockerd"]
+    assert [*looked.evidence] == ([looked.evidence[0]] if silent else [])
+    assert not silent or looked.evidence[0].startswith("/usr/sbin/dockerd: the first rule about it says never (")
+
+
+def test_a_rule_on_what_is_no_folder_tells_of_nothing_below_it() -> None:
+    files = {**good_host().files, "/etc/docker": FileFact("/etc/docker", "file", real="/etc/docker")}
+    audit = AuditFacts(("-w /etc/docker -p wa -k docker",), True, True)
+    looked = look_at_host(with_host(files=files, audit=audit))
+    assert looked["audit-etc-docker"].seen
+    assert looked["audit-daemon-json"].evidence
 
 
 def test_a_rule_for_the_real_path_of_a_link_counts() -> None:
@@ -139,6 +175,7 @@ def test_a_rule_for_the_real_path_of_a_link_counts() -> None:
     ("slug", "found", "why"),
     [
         ("separate-partition", with_engine(problem="the engine hangs"), "the engine hangs"),
+        ("trusted-users", with_engine(options_problem="no process"), "no process"),
         ("audit-dockerd", with_host(audit=AuditFacts((), True, True, "auditctl: no")), "auditctl: no"),
         ("audit-docker-service", with_host(service_units=Listing((UNIT,), "no right")), "no right"),
         ("engine-version", with_host(package=PackageFacts(problem="no apt")), "no apt"),
@@ -187,8 +224,20 @@ def test_without_ipv6_no_firewall_of_ipv6_is_missed() -> None:
     assert look_at_host(found)["host-hardened"].seen
 
 
-def test_a_host_without_group_docker_trusts_nobody_too_much() -> None:
-    assert look_at_host(with_host(docker_group=None))["trusted-users"].seen == "there is no group docker"
+def test_who_may_use_the_engine_is_who_is_in_the_group_of_its_socket_whatever_its_options_say() -> None:
+    found = with_options(group="robots")
+    users = {"docker": ("guest", "robot"), "robots": ("robot",)}
+    looked = look_at_host(Found(replace(found.host, socket_users=users), found.engine))["trusted-users"]
+    assert looked.evidence == ("guest is in group docker",)
+
+
+def test_root_is_no_stranger_in_a_group_of_its_own() -> None:
+    files = good_host().files
+    files = {**files, SOCKET: replace(files[SOCKET], group="root")}
+    found = with_host(files=files, socket_users={"root": ("root",)})
+    assert look_at_host(found)["trusted-users"].seen == "group root: root"
+    without = with_host(files={**files, SOCKET: FileFact(SOCKET)})
+    assert look_at_host(without)["trusted-users"].not_applicable == "not on this host: /run/docker.sock"
 
 
 def test_the_data_root_of_an_engine_without_remapped_users_is_its_own() -> None:

@@ -129,7 +129,7 @@ def test_a_policy_can_warn() -> None:
     ],
 )
 def test_an_excuse_has_an_end_and_may_be_narrow(setting: Setting, status: str, evidence: int, reason: str) -> None:
-    found = with_host(docker_group=("guest", "other"))
+    found = with_host(socket_users={"docker": ("guest", "other")})
     one = row(found, "trusted-users", trusted_users=setting)
     assert (one.status, len(one.evidence), one.reason) == (status, evidence, reason)
 
@@ -180,6 +180,33 @@ def test_a_container_and_its_image_have_rows_of_their_own() -> None:
     assert of_image["image-user"].status == "pass"
 
 
+def test_a_container_that_keeps_failing_has_rows_between_two_starts() -> None:
+    found = running(Privileged=True)
+    (one,) = found.engine.containers
+    restarting = {**one, "State": {"Status": "restarting", "Restarting": True, "Running": True, "Pid": 0}}
+    engine = replace(found.engine, containers=(restarting,), commands={})
+    of_container = {
+        row.control.slug: row.status for row in judge(Found(found.host, engine), {}, TODAY) if row.subject == "api"
+    }
+    assert of_container["privileged"] == "fail"
+    assert of_container["ssh-server"] == "fail"
+
+
+NEVER_SEEN = {
+    *("image-packages", "image-vulnerabilities", "content-trust", "image-setuid", "image-signatures"),
+    *("needed-ports", "exec-privileged", "exec-root"),
+}
+
+
+def test_what_no_audit_of_a_host_looks_at_is_an_exception_that_says_so_and_no_pass() -> None:
+    rows = [one for one in judge(running(), {}, TODAY) if one.evidence and one.evidence[0].startswith("nobody looked")]
+    assert {one.control.slug for one in rows} == NEVER_SEEN
+    assert {one.status for one in rows} == {"exception"}
+    assert all(one.control.why in one.reason for one in rows)
+    wanted = judge(running(), {"needed-ports": Setting("fail")}, TODAY)
+    assert [one.status for one in wanted if one.control.slug == "needed-ports"] == ["fail"]
+
+
 def test_an_excuse_may_name_containers() -> None:
     policy = {"privileged": excused(TOMORROW, "a*")}
     rows = [one for one in judge(running(Privileged=True), policy, TODAY) if one.control.slug == "privileged"]
@@ -203,3 +230,65 @@ def test_a_compose_document_is_judged_by_service() -> None:
     assert told["db", "memory-limit"][0] == "pass"
     with pytest.raises(HostError, match="this is no Compose document"):
         judge_compose({"service": {}}, {}, TODAY)
+
+
+@pytest.mark.parametrize(
+    ("more", "place"),
+    [
+        ({"services": {"web": {"privileged": "${P:-true}"}}}, "services.web.privileged"),
+        ({"services": {"web": {"network_mode": "$N"}}}, "services.web.network_mode"),
+        ({"services": {"web": {"volumes": ["${D:-/var/run/docker.sock}:/s"]}}}, "services.web.volumes"),
+        (
+            {"services": {"web": {"volumes": [{"type": "bind", "source": "$$$E", "target": "/x"}]}}},
+            "services.web.volumes",
+        ),
+        ({"services": {"web": {"deploy": {"resources": {"limits": {"memory": "${M}"}}}}}}, "services.web.deploy"),
+        ({"services": {"web": {"cpu_shares": "${C}"}}}, "services.web.cpu_shares"),
+        ({"services": {"web": {"use_api_socket": "${S}"}}}, "services.web.use_api_socket"),
+        ({"services": {"web": {"gpus": "${G}"}}}, "services.web.gpus"),
+        ({"services": {"web": {"extends": {"file": "other.yml", "service": "web"}}}}, "services.web.extends"),
+        ({"services": {"web": {"extends": "db"}}}, "services.web.extends"),
+        ({"services": {"web": {"volumes": ["./../../etc:/x"]}}}, "services.web: ../../etc:/x"),
+        ({"include": ["other.yml"]}, "include"),
+        ({"volumes": {"data": {"driver_opts": {"o": "bind", "device": "${D}"}}}}, "volumes.data.driver_opts"),
+        ({"secrets": {"key": {"file": "${F}"}}}, "secrets.key.file"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_a_compose_document_that_compose_has_not_rendered_is_refused(more: dict[str, t.Any], place: str) -> None:
+    with pytest.raises(HostError) as caught:
+        judge_compose({"services": {"web": {"image": "a:1"}}, **more}, {}, TODAY)
+    assert f"({place})" in str(caught.value)
+    assert "`docker compose config --format json`" in str(caught.value)
+    assert caught.value.reason == "compose_invalid"
+
+
+def test_a_dollar_that_compose_has_escaped_and_one_where_no_rule_looks_are_no_variables() -> None:
+    service = {"image": "a:1", "command": ["sh", "-c", "echo $$HOME"], "environment": {"X": "${X}"}, "privileged": True}
+    rows = judge_compose({"services": {"web": service}}, {}, TODAY)
+    assert [one.control.slug for one in rows if one.status == "fail" and one.level == "fail"] == ["privileged"]
+
+
+def mounting(**engine: t.Any) -> dict[str, Row]:
+    """The rows of a container with a volume."""
+    found = running()
+    (one,) = found.engine.containers
+    volume = {"Type": "volume", "Name": "data", "Source": "/var/lib/docker/volumes/data/_data", "Destination": "/d"}
+    changed = replace(found.engine, containers=({**one, "Mounts": [volume]},), **engine)
+    return {row.control.slug: row for row in judge(Found(found.host, changed), {}, TODAY) if row.subject == "api"}
+
+
+def test_a_volume_that_is_a_path_of_the_host_is_held_against_its_container() -> None:
+    assert mounting(volumes={"data": {}})["host-paths"].status == "pass"
+    for path in ("/", "/run"):
+        rows = mounting(volumes={"data": {"o": "bind", "device": path}})
+        assert (rows["host-paths"].status, rows["host-paths"].evidence) == ("fail", (f"{path}:/d",))
+    rows = mounting(volumes={"data": {"o": "bind", "device": "/run/docker.sock"}})
+    assert rows["docker-socket-mounted"].status == "fail"
+
+
+def test_a_volume_that_could_not_be_asked_for_makes_no_pass() -> None:
+    rows = mounting(volumes_problem="it broke")
+    for slug in ("host-paths", "docker-socket-mounted"):
+        assert rows[slug].status == "fail"
+        assert rows[slug].evidence == ("not known: what is behind volume data: it broke",)

@@ -137,8 +137,23 @@ def test_certificates_and_networks_of_a_socket_unit_are_found(root: Path) -> Non
     assert found.certificates == Listing(("/etc/docker/certs.d/registry.test:5000/ca.crt",))
     assert found.files[found.certificates.paths[0]].kind == "file"
     assert found.socket_listens == ("2375", "10.0.0.2:2376")
-    write(root, "etc/systemd/system/docker.socket.d/b.conf", "[Socket]\nListenStream=\nListenStream=%t/docker.sock\n")
-    assert host(root).socket_listens == ()
+    assert (found.socket_paths, found.socket_group) == (Listing(("/run/docker.sock",)), "root")
+    more = "[Socket]\nListenStream=\nListenStream=%t/other.sock\nSocketGroup=operators\n"
+    write(root, "etc/systemd/system/docker.socket.d/b.conf", more)
+    found = host(root)
+    assert (found.socket_listens, found.socket_group) == ((), "operators")
+    assert found.socket_paths == Listing(("/run/other.sock",))
+    assert not found.files["/run/other.sock"].there
+    write(root, "etc/systemd/system/docker.socket.d/c.conf", "[Socket]\nListenStream=%h/x.sock\nListenStream=@x\n")
+    found = host(root)
+    assert found.socket_listens == ("@x",), "of an abstract socket no mode keeps anybody away"
+    assert found.socket_paths.problem == "docker.socket: ListenStream=%h/x.sock; write the path"
+
+
+def test_users_of_the_engine_are_those_in_the_group_of_each_socket(root: Path) -> None:
+    write(root, "run/docker.sock")
+    group = file_fact("/run/docker.sock", str(root)).group
+    assert host(root).socket_users == {group: members(group)}
 
 
 @pytest.mark.parametrize(("path", "text"), [("run/systemd/container", "lxc\n"), (".dockerenv", "")])
@@ -268,8 +283,10 @@ def test_members_of_a_group_are_second_and_first_members(monkeypatch: pytest.Mon
     assert members("docker") == ("ada", "eve", "zoe")
 
 
-def test_a_group_that_is_not_there_has_no_members() -> None:
-    assert members("no-group-of-this-name") is None
+def test_a_group_without_a_name_has_the_users_of_its_number() -> None:
+    assert members("no-group-of-this-name") == ()
+    user = pwd.getpwuid(os.getuid())
+    assert user.pw_name in members(str(user.pw_gid))
 
 
 def test_nothing_is_written_and_no_program_is_asked_to_change_anything(root: Path) -> None:

@@ -155,6 +155,26 @@ def test_a_container_that_went_away_meanwhile_is_left_out(root: Path) -> None:
     assert (found.containers, found.containers_problem) == ((CONTAINER,), "")
 
 
+@pytest.mark.parametrize(
+    ("answer", "volumes", "problem"),
+    [
+        (good([{"Name": "data", "Options": {"o": "bind", "device": "/"}}]), {"data": {"o": "bind", "device": "/"}}, ""),
+        (good([{"Name": "data", "Options": None}]), {"data": {}}, ""),
+        (Answer(1, "[]", "Error response from daemon: get data: no such volume"), {}, ""),
+        (BROKEN, {}, "docker volume inspect"),
+    ],
+)
+def test_volumes_that_are_mounted_are_asked_for_once(
+    root: Path, answer: Answer, volumes: dict[str, t.Any], problem: str
+) -> None:
+    mounts = [{"Type": "volume", "Name": "data"}, {"Type": "volume", "Name": "data"}, {"Type": "bind", "Source": "/x"}]
+    engine = Engine(container_inspect=good([{**CONTAINER, "Mounts": mounts}]), **{"volume_inspect_--_data": answer})
+    found = look_at_engine(engine, str(root))
+    assert found.volumes == volumes
+    assert problem in found.volumes_problem
+    assert bool(found.volumes_problem) is bool(problem)
+
+
 def test_an_engine_without_a_default_network_is_no_problem(root: Path) -> None:
     answer = Answer(1, "[]", "Error response from daemon: network bridge not found")
     found = look_at_engine(Engine(network_inspect_bridge=answer), str(root))

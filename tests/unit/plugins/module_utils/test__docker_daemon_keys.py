@@ -31,6 +31,7 @@ def test_no_two_keys_are_the_same_flag() -> None:
     [
         pytest.param(["-H", "fd://"], {"H"}, id="a letter and its value"),
         pytest.param(["-Hfd://", "-D"], {"H", "D"}, id="a letter with its value"),
+        pytest.param(["-DHfd://", "-D=true"], {"H", "D"}, id="two letters in a word"),
         pytest.param(["--label=a=b", "--icc=false", "--debug"], {"label", "icc", "debug"}, id="long ones"),
         pytest.param(["--host", "fd://", "-"], {"host"}, id="a value alone"),
     ],
