@@ -17,6 +17,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_tuf import
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_keys import (
     Passphrases,
     has_private,
+    is_encrypted,
     key_names,
     make_key,
     open_signer,
@@ -168,8 +169,10 @@ def foresee(
     """Refuse whatever the making would refuse, and make nothing: keys that are thrown away stand for new ones.
 
     Raises:
-        DepotError: a key that must sign is not there or does not open.
+        DepotError: a key that must sign is not there or does not open, or a new one would not be encrypted though the
+            old one is.
     """
+    _refuse_bare(folder, plan, roots, phrases)
     added: dict[str, Key] = {}
     new: list[Signer] = []
     for name in plan.add:
@@ -185,6 +188,24 @@ def foresee(
         if exc.reason == "key_missing" and closed:
             raise closed[0] from exc
         raise
+
+
+def _refuse_bare(folder: pathlib.Path, plan: Plan, roots: t.Mapping[int, bytes], phrases: Passphrases) -> None:
+    """Refuse to replace a key that has a passphrase by one without: the vault may know the old one's name alone."""
+    bare = [name for name in plan.keys if not phrases.get(name)]
+    if not roots or not bare:
+        return
+    root = read_root(roots[max(roots)])
+    old = [_name(root, keyid) for keyid in plan.remove]
+    closed = [name for name in old if phrases.get(name) or is_encrypted(folder, name)]
+    if closed:
+        raise DepotError(
+            f"{closed[0]} has a passphrase, and none was given for {', '.join(bare)}, which would be written "
+            "unencrypted in its place. No key was made: add a passphrase under that name to fleet_key_passphrases "
+            "(option passphrases; ansible-vault edit, if it is a vault), and run this again",
+            reason="passphrase",
+            key=bare[0],
+        )
 
 
 def _next_root(

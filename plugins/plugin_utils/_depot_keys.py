@@ -43,6 +43,7 @@ Passphrases = t.Mapping[str, str]
 
 _NAME = re.compile(rf"({'|'.join(ROLES)})-([1-9][0-9]{{0,5}})")
 _ROOT = re.compile(r"([1-9][0-9]*)\.root\.json")
+_ENCRYPTED = b"BEGIN ENCRYPTED PRIVATE KEY"
 _SMALL = 1 << 20  # bytes; no file of the folder has more
 
 
@@ -72,6 +73,16 @@ def key_names(folder: pathlib.Path) -> list[str]:
 def has_private(folder: pathlib.Path, name: str) -> bool:
     """Whether the private key is in the folder, or the folder says where it is."""
     return any((folder / f"{name}{suffix}").exists() for suffix in (".pem", ".uri"))
+
+
+def is_encrypted(folder: pathlib.Path, name: str) -> bool:
+    """Whether the private key is in the folder, and needs a passphrase.
+
+    Raises:
+        DepotError: the file cannot be read.
+    """
+    path = folder / f"{name}.pem"
+    return path.exists() and _ENCRYPTED in _read(path)
 
 
 def make_key(folder: pathlib.Path, name: str, passphrase: str | None = None) -> SSlibKey:
@@ -193,7 +204,7 @@ def _encoded(private: Ed25519PrivateKey, passphrase: str | None) -> bytes:
 def _open_pem(folder: pathlib.Path, name: str, passphrase: str | None) -> Ed25519PrivateKey:
     path = folder / f"{name}.pem"
     content = _read(path, private=True)
-    encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in content
+    encrypted = _ENCRYPTED in content
     if encrypted and not passphrase:
         raise _passphrase(path, "is encrypted, and no passphrase was given")
     try:

@@ -24,7 +24,7 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_keys impor
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_metadata import publish
 from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._depot import Depot, make_host
 
-SECRETS = {f"root-{number}": f"s3cret-{number}" for number in range(1, 7)}
+SECRETS = {f"root-{number}": f"s3cret-{number}" for number in range(1, 8)}
 FIRST = ["root-1", "root-2", "root-3", "timestamp-1", "snapshot-1", "targets-1"]
 
 
@@ -161,6 +161,33 @@ def test_as_many_passphrases_as_must_sign_are_enough(keys: Path, given: tuple[st
 def test_a_wrong_passphrase_is_told_although_others_would_do(keys: Path) -> None:
     told = run(keys, rotate="timestamp", passphrases={**SECRETS, "root-1": "wr0ng"})
     assert (told["reason"], told["key"], "wr0ng" in json.dumps(told)) == ("passphrase", "root-1", False)
+
+
+ALL = {**SECRETS, "targets-1": "s3cret-t"}
+OLD_ONLY = {name: secret for name, secret in ALL.items() if name != "root-4"}
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+@pytest.mark.parametrize(
+    ("change", "lost", "given", "new"),
+    [
+        pytest.param({"revoke": "targets-1"}, (), ALL, "targets-2", id="a key whose passphrase is given"),
+        pytest.param({"rotate": "targets"}, ("targets-1",), ALL, "targets-2", id="a key that is elsewhere"),
+        pytest.param({"revoke": "targets-1"}, (), SECRETS, "targets-2", id="a key whose passphrase is forgotten"),
+        pytest.param({"revoke": "root-2"}, (), OLD_ONLY, "root-4", id="a root key"),
+    ],
+)
+def test_an_encrypted_key_is_not_replaced_by_one_that_is_not(
+    tmp_path: Path, change: dict[str, t.Any], lost: tuple[str, ...], given: dict[str, str], new: str, check_mode: bool
+) -> None:
+    run(tmp_path, passphrases=ALL)
+    take_away(tmp_path, *lost)
+    before = content(tmp_path)
+    told = run(tmp_path, check_mode=check_mode, passphrases=given, **change)
+    assert (told["reason"], told["key"], f"none was given for {new}" in told["msg"]) == ("passphrase", new, True)
+    assert content(tmp_path) == before
+    assert run(tmp_path, passphrases={**given, new: "s3cret-new"}, **change)["changed"]
+    assert b"ENCRYPTED" in (tmp_path / f"{new}.pem").read_bytes()
 
 
 def test_a_run_that_was_cut_off_before_the_root_goes_on(keys: Path) -> None:
