@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import pathlib
 import time
 import typing as t
@@ -23,13 +24,21 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_library im
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import parse_manifest
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import digest
 from ansible_collections.emorobcare.fleet.plugins.modules.depot_sign import ARGUMENT_SPEC
-from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_keys import key_names, open_signers, read_roots
-from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_metadata import Expiry, publish
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_keys import (
+    key_names,
+    open_signers,
+    read_roots,
+    role_of,
+)
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_metadata import Expiry, publish, read_root
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_published import (
     Published,
     read_published,
     write_published,
 )
+
+if t.TYPE_CHECKING:
+    from securesystemslib.signer import Signer
 
 Result = dict[str, t.Any]
 
@@ -65,10 +74,10 @@ class ActionModule(ActionBase):
             wanted = parse_manifest(manifest)
             targets[target_name(wanted.stack, wanted.counter)] = (digest(manifest), len(manifest))
             drop = known.superseded(wanted.stack, args["keep"] - 1) if not targets.keys() & known.targets else []
-        names = [name for name in key_names(folder) if name.partition("-")[0] in _EXPIRING]
-        signers = open_signers(folder, names, {str(key): str(value) for key, value in args["passphrases"].items()})
+        signers, closed = open_current(folder, roots, args["passphrases"])
         refresh = args["refresh"] and manifest is None
-        new = publish(known.metadata, roots, targets, drop, signers, now, expiry, refresh=refresh, resign=True)
+        with telling_closed(closed):
+            new = publish(known.metadata, roots, targets, drop, signers, now, expiry, refresh=refresh, resign=True)
         if new and not self._task.check_mode:
             write_published(folder, new, manifest)
             known = read_published(folder, roots)
@@ -100,6 +109,30 @@ def read_expiry(days: Result) -> Expiry:
                 reason="invalid",
             )
     return Expiry(**{role: int(number) for role, number in days.items()})
+
+
+def open_current(
+    folder: pathlib.Path, roots: t.Mapping[int, bytes], phrases: Result
+) -> tuple[list[Signer], dict[str, DepotError]]:
+    """Open the keys at hand that the newest root has for what expires; return signers, and why others stay closed."""
+    if not roots:
+        return [], {}
+    root = read_root(roots[max(roots)])
+    names = [name for name in key_names(folder) if role_of(name) in _EXPIRING]
+    keyids = {keyid for role in _EXPIRING for keyid in root.roles[role].keyids}
+    return open_signers(folder, names, keyids, {str(name): str(value) for name, value in phrases.items()})
+
+
+@contextlib.contextmanager
+def telling_closed(closed: t.Mapping[str, DepotError]) -> t.Iterator[None]:
+    """Where too few keys of a role can sign, say why one of them stays closed."""
+    try:
+        yield
+    except DepotError as exc:
+        for name, error in closed.items():
+            if role_of(name) == exc.details.get("role"):
+                raise error from exc
+        raise
 
 
 def told(known: Published) -> Result:

@@ -21,6 +21,7 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_keys impor
     key_names,
     make_key,
     open_signer,
+    open_signers,
     read_public,
     read_roots,
     role_of,
@@ -186,7 +187,7 @@ def foresee(
         _next_root(plan, wanted, roots, added, [*signers, *new], now)
     except DepotError as exc:
         if exc.reason == "key_missing" and closed:
-            raise closed[0] from exc
+            raise next(iter(closed.values())) from exc
         raise
 
 
@@ -224,23 +225,12 @@ def _next_root(
 
 def _old_signers(
     folder: pathlib.Path, plan: Plan, roots: t.Mapping[int, bytes], phrases: Passphrases
-) -> tuple[list[Signer], list[DepotError]]:
-    """Open the root keys of the newest root that are at hand. One without its passphrase may not be needed."""
+) -> tuple[list[Signer], dict[str, DepotError]]:
+    """Open the root keys of the newest root that are at hand."""
     if not roots:
-        return [], []
-    keyids = read_root(roots[max(roots)]).roles["root"].keyids
-    signers: list[Signer] = []
-    closed = []
-    for name in key_names(folder):
-        if not has_private(folder, name) or name in plan.keys or read_public(folder, name).keyid not in keyids:
-            continue
-        try:
-            signers.append(open_signer(folder, name, phrases.get(name)))
-        except DepotError as exc:
-            if exc.reason != "passphrase" or name in phrases:
-                raise
-            closed.append(exc)
-    return signers, closed
+        return [], {}
+    names = [name for name in key_names(folder) if name not in plan.keys]
+    return open_signers(folder, names, read_root(roots[max(roots)]).roles["root"].keyids, phrases)
 
 
 def facts(folder: pathlib.Path, found: Found) -> dict[str, t.Any]:

@@ -155,9 +155,33 @@ def open_signer(folder: pathlib.Path, name: str, passphrase: str | None = None) 
         ) from exc
 
 
-def open_signers(folder: pathlib.Path, names: t.Iterable[str], passphrases: Passphrases) -> list[Signer]:
-    """Return the signers of those keys whose private parts are at hand; those elsewhere are left out."""
-    return [open_signer(folder, name, passphrases.get(name)) for name in names if has_private(folder, name)]
+def open_signers(
+    folder: pathlib.Path, names: t.Iterable[str], keyids: t.Container[str], passphrases: Passphrases
+) -> tuple[list[Signer], dict[str, DepotError]]:
+    """Return the signers of those keys whose private parts are at hand; those elsewhere are left out.
+
+    Args:
+        keyids: ids of the keys that may sign; another one, such as one that was revoked, is not opened.
+
+    Returns:
+        Signers; and by name why a key stays closed: nobody gave its passphrase, or its device is not there. Who has
+        enough of the others does not need it.
+
+    Raises:
+        DepotError: a passphrase is wrong, or a file cannot be relied on.
+    """
+    signers: list[Signer] = []
+    closed: dict[str, DepotError] = {}
+    for name in names:
+        if not has_private(folder, name) or read_public(folder, name).keyid not in keyids:
+            continue
+        try:
+            signers.append(open_signer(folder, name, passphrases.get(name)))
+        except DepotError as exc:
+            if exc.reason != "key_missing" and (exc.reason != "passphrase" or name in passphrases):
+                raise
+            closed[name] = exc
+    return signers, closed
 
 
 def read_roots(folder: pathlib.Path) -> dict[int, bytes]:

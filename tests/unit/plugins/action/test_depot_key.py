@@ -20,7 +20,7 @@ from ansible.template import Templar
 from ansible_collections.emorobcare.fleet.plugins.action.depot_key import ActionModule
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_trust import open_depot
 from ansible_collections.emorobcare.fleet.plugins.modules import depot_key
-from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_keys import key_names, open_signers, read_roots
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_keys import key_names, open_signer, read_roots
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_metadata import publish
 from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._depot import Depot, make_host
 
@@ -217,7 +217,7 @@ def test_hosts_follow_the_keys_that_were_made(keys: Path, tmp_path: Path) -> Non
     changes: list[dict[str, t.Any]] = [{}, {"rotate": "root"}, {"rotate": "timestamp"}, {"revoke": "root-4"}]
     for change in changes:
         run(keys, **change)
-        signers = open_signers(keys, [name for name in key_names(keys) if "root" not in name], {})
+        signers = [open_signer(keys, name) for name in key_names(keys) if "root" not in name]
         for name, data in publish(depot.files(), read_roots(keys), {}, (), signers, time.time()).items():
             (depot.metadata / name).write_bytes(data)
         assert open_depot(depot.source, places, time.time).versions["root"] == len(read_roots(keys))

@@ -52,6 +52,13 @@ def sign(keys: Path, manifest: Manifest | None = None, check_mode: bool = False,
     return act(ActionModule, {"keys": str(keys), **given, **arguments}, check_mode)
 
 
+def make(folder: Path, **arguments: t.Any) -> Path:
+    """Make keys, or the next root."""
+    made = act(depot_key.ActionModule, {"path": str(folder), "passphrases": SECRETS, **arguments})
+    assert made.get("changed"), made
+    return folder
+
+
 def metadata(result: Result) -> dict[str, bytes]:
     return {name: base64.b64decode(text) for name, text in result["metadata"].items()}
 
@@ -81,10 +88,7 @@ class Stick:
 
 @pytest.fixture(name="keys")
 def keys_fixture(tmp_path: Path) -> Path:
-    folder = tmp_path / "keys"
-    made = act(depot_key.ActionModule, {"path": str(folder), "passphrases": SECRETS})
-    assert not made.get("failed"), made
-    return folder
+    return make(tmp_path / "keys")
 
 
 def test_a_host_trusts_what_was_signed(keys: Path, tmp_path: Path) -> None:
@@ -226,3 +230,31 @@ def test_a_folder_of_keys_that_lost_what_was_published_gets_it_back_from_a_stick
         (keys / "published" / path.name).write_bytes(path.read_bytes())
     signed = sign(keys, new)
     assert stick.take(signed, new).releases() == {"demo": [1, 2]}
+
+
+TARGETS = {f"targets-{number}": f"s3cret-t{number}" for number in range(1, 4)}
+
+
+@pytest.mark.parametrize("how", ["passphrase", "device"])
+def test_a_key_that_was_lost_and_replaced_is_not_opened(tmp_path: Path, how: str) -> None:
+    keys = make(tmp_path / "keys", passphrases={**SECRETS, **TARGETS})
+    if how == "device":
+        (keys / "targets-1.pem").unlink()
+        (keys / "targets-1.uri").write_text("hsm:2\n")
+    known = {name: secret for name, secret in TARGETS.items() if name != "targets-1"}
+    make(keys, passphrases={**SECRETS, **known}, revoke="targets-1")
+    assert sign(keys, release(), passphrases=known)["changed"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param(("targets-1", "targets-3"), {"changed": True}, id="enough"),
+        pytest.param(("targets-3",), {"reason": "passphrase", "key": "targets-1"}, id="too few"),
+    ],
+)
+def test_as_many_passphrases_as_must_sign_are_enough(tmp_path: Path, given: tuple[str, ...], expected: Result) -> None:
+    secrets = {**SECRETS, **TARGETS}
+    keys = make(tmp_path / "keys", passphrases=secrets, counts={"targets": 3}, thresholds={"targets": 2})
+    told = sign(keys, release(), passphrases={name: TARGETS[name] for name in given})
+    assert expected.items() <= told.items()
