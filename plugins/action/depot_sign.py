@@ -63,7 +63,7 @@ class ActionModule(ActionBase):
 
     def _sign(self, folder: pathlib.Path, args: Result, now: float) -> Result:
         roots = read_roots(folder)
-        known = read_published(folder, roots)
+        known = read_published(folder, roots, args["resign"])
         if args["state"] == "known":
             return {"changed": False, **told(known)}
         if args["keep"] < 1:
@@ -77,7 +77,7 @@ class ActionModule(ActionBase):
         signers, closed = open_current(folder, roots, args["passphrases"])
         refresh = args["refresh"] and manifest is None
         with telling_closed(closed):
-            new = publish(known.metadata, roots, targets, drop, signers, now, expiry, refresh=refresh, resign=True)
+            new = publish(known.metadata, roots, targets, drop, signers, now, expiry, refresh, args["resign"])
         if new and not self._task.check_mode:
             write_published(folder, new, manifest)
             known = read_published(folder, roots)

@@ -65,6 +65,13 @@ options:
       - Whether to renew snapshot and timestamp although they do not expire soon.
     type: bool
     default: false
+  resign:
+    description:
+      - Whether to go on from targets that were signed by keys which were replaced since, and to sign them with the new
+        ones. Somebody who has the old keys may have signed such targets. Look at what they name first.
+      - Without it they are refused (V(unsigned)). With O(state=known), too.
+    type: bool
+    default: false
   expiry_days:
     description:
       - Days until metadata expires, by role, C(targets), C(snapshot), C(timestamp). A depot that robots are to take for
@@ -122,6 +129,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "manifest": {"type": "str"},
     "keep": {"type": "int", "default": 3},
     "refresh": {"type": "bool", "default": False},
+    "resign": {"type": "bool", "default": False},
     "expiry_days": {"type": "dict", "default": {}},
 }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 import time
 import typing as t
 from pathlib import Path
@@ -258,3 +259,46 @@ def test_as_many_passphrases_as_must_sign_are_enough(tmp_path: Path, given: tupl
     keys = make(tmp_path / "keys", passphrases=secrets, counts={"targets": 3}, thresholds={"targets": 2})
     told = sign(keys, release(), passphrases={name: TARGETS[name] for name in given})
     assert expected.items() <= told.items()
+
+
+@pytest.mark.parametrize("state", ["known", "signed"])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_what_replaced_keys_signed_is_signed_anew_only_if_somebody_says_so(
+    keys: Path, tmp_path: Path, state: str, check_mode: bool
+) -> None:
+    stick = Stick(tmp_path, keys)
+    stick.take(sign(keys, release(1)), release(1))
+    make(keys, revoke="targets-1")
+    before = files(keys)
+    refused = sign(keys, release(2), check_mode, state=state)
+    assert (refused["failed"], refused["reason"]) == (True, "unsigned")
+    assert "fleet_resign=true" in refused["msg"]
+    assert files(keys) == before
+    assert not sign(keys, state="known", resign=True).get("failed")
+    assert stick.take(sign(keys, release(2), resign=True), release(2)).releases() == {"demo": [1, 2]}
+    assert not sign(keys)["changed"]
+
+
+def test_a_stick_that_a_thief_made_is_not_gone_on_from(keys: Path, tmp_path: Path) -> None:
+    sign(keys, release(1))
+    theirs = tmp_path / "theirs"
+    shutil.copytree(keys, theirs)
+    for counter in range(2, 9):
+        sign(theirs, release(counter))
+    for role in ("targets", "snapshot", "timestamp"):
+        make(keys, rotate=role)
+    shutil.rmtree(keys / "published")
+    shutil.copytree(theirs / "published", keys / "published")
+    assert sign(keys, release(2))["reason"] == "unsigned"
+
+
+@pytest.mark.parametrize(
+    "change", [{"rotate": "timestamp"}, {"rotate": "snapshot"}, {"rotate": "root"}, {"renew": True}]
+)
+def test_other_keys_that_are_replaced_need_nobody_to_look(keys: Path, tmp_path: Path, change: Result) -> None:
+    stick = Stick(tmp_path, keys)
+    stick.take(sign(keys, release(1)), release(1))
+    make(keys, passphrases={f"root-{number}": f"s3cret-{number}" for number in range(1, 7)}, **change)
+    signed = sign(keys)
+    assert (signed["changed"], "2.root.json" in signed["metadata"]) == (True, True)
+    assert stick.take(signed).releases() == {"demo": [1]}
