@@ -65,7 +65,7 @@ class ActionModule(ActionBase):
         roots = read_roots(folder)
         known = read_published(folder, roots, args["resign"])
         if args["state"] == "known":
-            return {"changed": False, **told(known)}
+            return {"changed": False, **told(known, roots)}
         if args["keep"] < 1:
             raise DepotError(f"keep: {args['keep']} is not allowed; the new release is one of them", reason="invalid")
         manifest = read_manifest(args["manifest"])
@@ -81,7 +81,7 @@ class ActionModule(ActionBase):
         if new and not self._task.check_mode:
             write_published(folder, new, manifest)
             known = read_published(folder, roots)
-        return {"changed": bool(new), **told(known)}
+        return {"changed": bool(new), **told(known, roots)}
 
 
 def read_manifest(text: str | None) -> bytes | None:
@@ -135,9 +135,10 @@ def telling_closed(closed: t.Mapping[str, DepotError]) -> t.Iterator[None]:
         raise
 
 
-def told(known: Published) -> Result:
+def told(known: Published, roots: t.Mapping[int, bytes]) -> Result:
     """Return what was published, for depot_write: metadata in the order in which it must be written."""
     return {
+        "first_root": _text(roots[1]) if roots else None,
         "metadata": {name: _text(known.metadata[name]) for name in sorted(known.metadata, key=_order)},
         "targets": {path: list(file) for path, file in known.targets.items()},
         "manifests": {stack: _text(data) for stack, data in known.manifests.items()},

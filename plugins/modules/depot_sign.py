@@ -99,6 +99,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+first_root:
+  description: The fleet's first root metadata in base64, by which its depots are known; V(none) before there is one.
+  type: str
+  returned: success
 metadata:
   description: Files of metadata in base64 by name, in the order in which they must be written.
   type: dict
