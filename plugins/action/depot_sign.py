@@ -22,6 +22,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error impo
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import target_name
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_library import need_tuf
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import parse_manifest
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_tuf import utc
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import digest
 from ansible_collections.emorobcare.fleet.plugins.modules.depot_sign import ARGUMENT_SPEC
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_keys import (
@@ -29,6 +30,7 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_keys impor
     open_signers,
     read_roots,
     role_of,
+    root_name,
 )
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_metadata import Expiry, publish, read_root
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_published import (
@@ -63,6 +65,7 @@ class ActionModule(ActionBase):
 
     def _sign(self, folder: pathlib.Path, args: Result, now: float) -> Result:
         roots = read_roots(folder)
+        refuse_expired(folder, roots, now)
         known = read_published(folder, roots, args["resign"])
         if args["state"] == "known":
             return {"changed": False, **told(known, roots)}
@@ -81,7 +84,7 @@ class ActionModule(ActionBase):
         if new and not self._task.check_mode:
             write_published(folder, new, manifest)
             known = read_published(folder, roots)
-        return {"changed": bool(new), **told(known, roots)}
+        return {"changed": bool(new), "warnings": warnings(roots, expiry, now), **told(known, roots)}
 
 
 def read_manifest(text: str | None) -> bytes | None:
@@ -109,6 +112,34 @@ def read_expiry(days: Result) -> Expiry:
                 reason="invalid",
             )
     return Expiry(**{role: int(number) for role, number in days.items()})
+
+
+def refuse_expired(folder: pathlib.Path, roots: t.Mapping[int, bytes], now: float) -> None:
+    """Refuse to sign what no host would take.
+
+    Raises:
+        DepotError: the newest root has expired (`expired`).
+    """
+    root = read_root(roots[max(roots)]) if roots else None
+    if root is not None and root.expires.timestamp() <= now:
+        raise DepotError(
+            f"{folder}/{root_name(root.version)} expired on {utc(root.expires.timestamp())}, and this machine's clock "
+            f"says {utc(now)}. Hosts take no depot after that, so nothing was signed. If the clock is right, bring "
+            "enough root keys together and run playbooks/keys.yml with -e fleet_renew=true: docs/depot-keys.md, "
+            "Expired depot",
+            reason="expired",
+        )
+
+
+def warnings(roots: t.Mapping[int, bytes], expiry: Expiry, now: float) -> list[str]:
+    """Return a warning if the newest root ends before what is signed now; hosts take nothing of it after that."""
+    ends, until = read_root(roots[max(roots)]).expires, max(expiry.end(role, now) for role in _EXPIRING)
+    if ends >= until:
+        return []
+    return [
+        f"The root metadata expires on {ends:%Y-%m-%d}, before what is signed now ({until:%Y-%m-%d}), and hosts take "
+        "no depot after that. Bring the root keys together and renew it: docs/depot-keys.md, Expired depot"
+    ]
 
 
 def open_current(

@@ -13,6 +13,7 @@ description:
   - Signs a release that M(emorobcare.fleet.depot_write) has written, and returns the metadata that it publishes then.
   - Runs on the controller, where the keys are; they never leave it. What was signed before is kept beside them, so that
     every depot of the fleet gets the same metadata, and a depot that is older can be told from one that is not.
+  - Warns if the root metadata ends before what is signed, and refuses (V(expired)) once it has expired.
 author:
   - The emorobcare.fleet contributors (@emorobcare)
 extends_documentation_fragment:

@@ -18,7 +18,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.playbook.task import Task
 from ansible.template import Templar
 
-from ansible_collections.emorobcare.fleet.plugins.action import depot_key
+from ansible_collections.emorobcare.fleet.plugins.action import depot_key, depot_sign
 from ansible_collections.emorobcare.fleet.plugins.action.depot_sign import ActionModule
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Folder
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import target_name
@@ -118,7 +118,7 @@ def test_what_was_published_is_kept_and_told_again(keys: Path) -> None:
     assert {name: data for name, data in kept.items() if "/" not in name} == metadata(signed)
     assert kept["releases/demo.json"] == release().encode()
     known = sign(keys, state="known")
-    assert {**known, "changed": True} == signed
+    assert {**known, "changed": True, "warnings": []} == signed
     assert base64.b64decode(known["manifests"]["demo"]) == release().encode()
 
 
@@ -302,3 +302,42 @@ def test_other_keys_that_are_replaced_need_nobody_to_look(keys: Path, tmp_path: 
     signed = sign(keys)
     assert (signed["changed"], "2.root.json" in signed["metadata"]) == (True, True)
     assert stick.take(signed).releases() == {"demo": [1]}
+
+
+def later(days: int) -> t.Any:
+    """Let so many days pass for whoever signs."""
+    return mock.patch.object(depot_sign, "time", mock.Mock(time=lambda: time.time() + days * DAY))
+
+
+@pytest.mark.parametrize("state", ["known", "signed"])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_once_the_root_has_expired_nothing_is_signed_until_it_is_renewed(
+    keys: Path, state: str, check_mode: bool
+) -> None:
+    sign(keys, release(1))
+    before = files(keys)
+    with later(731):
+        refused = sign(keys, release(2), check_mode, state=state)
+        assert (refused["failed"], refused["reason"]) == (True, "expired")
+        assert "fleet_renew=true" in refused["msg"]
+        assert files(keys) == before
+        make(keys, renew=True, expiry_days=1500)
+        assert sign(keys, release(2))["changed"]
+
+
+@pytest.mark.parametrize(
+    ("days", "expiry", "warned"),
+    [
+        pytest.param(0, {}, False, id="a new root"),
+        pytest.param(364, {}, False, id="a root that is good for as long"),
+        pytest.param(366, {}, True, id="a root that ends before the targets"),
+        pytest.param(366, {"targets": 300}, False, id="targets that end before it"),
+        pytest.param(0, {"timestamp": 800}, True, id="a timestamp that is to be good for longer"),
+    ],
+)
+def test_a_root_that_ends_before_what_is_signed_is_told(keys: Path, days: int, expiry: Result, warned: bool) -> None:
+    with later(days):
+        signed = sign(keys, release(), expiry_days=expiry)
+        again = sign(keys, expiry_days=expiry)
+    for told in (signed, again):
+        assert ["Expired depot" in one for one in told["warnings"]] == ([True] if warned else [])
