@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import pathlib
 import time
 import typing as t
@@ -21,15 +22,25 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error impo
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import target_name
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_library import need_tuf
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import parse_manifest
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_tuf import utc
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import digest
 from ansible_collections.emorobcare.fleet.plugins.modules.depot_sign import ARGUMENT_SPEC
-from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_keys import key_names, open_signers, read_roots
-from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_metadata import Expiry, publish
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_keys import (
+    key_names,
+    open_signers,
+    read_roots,
+    role_of,
+    root_name,
+)
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_metadata import Expiry, publish, read_root
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_published import (
     Published,
     read_published,
     write_published,
 )
+
+if t.TYPE_CHECKING:
+    from securesystemslib.signer import Signer
 
 Result = dict[str, t.Any]
 
@@ -54,9 +65,10 @@ class ActionModule(ActionBase):
 
     def _sign(self, folder: pathlib.Path, args: Result, now: float) -> Result:
         roots = read_roots(folder)
-        known = read_published(folder, roots)
+        refuse_expired(folder, roots, now)
+        known = read_published(folder, roots, args["resign"])
         if args["state"] == "known":
-            return {"changed": False, **told(known)}
+            return {"changed": False, **told(known, roots)}
         if args["keep"] < 1:
             raise DepotError(f"keep: {args['keep']} is not allowed; the new release is one of them", reason="invalid")
         manifest = read_manifest(args["manifest"])
@@ -65,14 +77,14 @@ class ActionModule(ActionBase):
             wanted = parse_manifest(manifest)
             targets[target_name(wanted.stack, wanted.counter)] = (digest(manifest), len(manifest))
             drop = known.superseded(wanted.stack, args["keep"] - 1) if not targets.keys() & known.targets else []
-        names = [name for name in key_names(folder) if name.partition("-")[0] in _EXPIRING]
-        signers = open_signers(folder, names, {str(key): str(value) for key, value in args["passphrases"].items()})
+        signers, closed = open_current(folder, roots, args["passphrases"])
         refresh = args["refresh"] and manifest is None
-        new = publish(known.metadata, roots, targets, drop, signers, now, expiry, refresh=refresh, resign=True)
+        with telling_closed(closed):
+            new = publish(known.metadata, roots, targets, drop, signers, now, expiry, refresh, args["resign"])
         if new and not self._task.check_mode:
             write_published(folder, new, manifest)
             known = read_published(folder, roots)
-        return {"changed": bool(new), **told(known)}
+        return {"changed": bool(new), "warnings": warnings(roots, expiry, now), **told(known, roots)}
 
 
 def read_manifest(text: str | None) -> bytes | None:
@@ -102,9 +114,62 @@ def read_expiry(days: Result) -> Expiry:
     return Expiry(**{role: int(number) for role, number in days.items()})
 
 
-def told(known: Published) -> Result:
+def refuse_expired(folder: pathlib.Path, roots: t.Mapping[int, bytes], now: float) -> None:
+    """Refuse to sign what no host would take.
+
+    Raises:
+        DepotError: the newest root has expired (`expired`).
+    """
+    root = read_root(roots[max(roots)]) if roots else None
+    if root is not None and root.expires.timestamp() <= now:
+        raise DepotError(
+            f"{folder}/{root_name(root.version)} expired on {utc(root.expires.timestamp())}, and this machine's clock "
+            f"says {utc(now)}. Hosts take no depot after that, so nothing was signed. If the clock is right, bring "
+            "enough root keys together and run playbooks/keys.yml with -e fleet_renew=true: docs/depot-keys.md, "
+            "Expired depot",
+            reason="expired",
+        )
+
+
+def warnings(roots: t.Mapping[int, bytes], expiry: Expiry, now: float) -> list[str]:
+    """Return a warning if the newest root ends before what is signed now; hosts take nothing of it after that."""
+    ends, until = read_root(roots[max(roots)]).expires, max(expiry.end(role, now) for role in _EXPIRING)
+    if ends >= until:
+        return []
+    return [
+        f"The root metadata expires on {ends:%Y-%m-%d}, before what is signed now ({until:%Y-%m-%d}), and hosts take "
+        "no depot after that. Bring the root keys together and renew it: docs/depot-keys.md, Expired depot"
+    ]
+
+
+def open_current(
+    folder: pathlib.Path, roots: t.Mapping[int, bytes], phrases: Result
+) -> tuple[list[Signer], dict[str, DepotError]]:
+    """Open the keys at hand that the newest root has for what expires; return signers, and why others stay closed."""
+    if not roots:
+        return [], {}
+    root = read_root(roots[max(roots)])
+    names = [name for name in key_names(folder) if role_of(name) in _EXPIRING]
+    keyids = {keyid for role in _EXPIRING for keyid in root.roles[role].keyids}
+    return open_signers(folder, names, keyids, {str(name): str(value) for name, value in phrases.items()})
+
+
+@contextlib.contextmanager
+def telling_closed(closed: t.Mapping[str, DepotError]) -> t.Iterator[None]:
+    """Where too few keys of a role can sign, say why one of them stays closed."""
+    try:
+        yield
+    except DepotError as exc:
+        for name, error in closed.items():
+            if role_of(name) == exc.details.get("role"):
+                raise error from exc
+        raise
+
+
+def told(known: Published, roots: t.Mapping[int, bytes]) -> Result:
     """Return what was published, for depot_write: metadata in the order in which it must be written."""
     return {
+        "first_root": _text(roots[1]) if roots else None,
         "metadata": {name: _text(known.metadata[name]) for name in sorted(known.metadata, key=_order)},
         "targets": {path: list(file) for path, file in known.targets.items()},
         "manifests": {stack: _text(data) for stack, data in known.manifests.items()},

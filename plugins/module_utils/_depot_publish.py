@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import missing
@@ -46,12 +46,19 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_targets im
     newest_targets,
     read_target,
 )
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_write import Share, file_sizes, form_of
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_write import (
+    FIRST_ROOT,
+    Share,
+    file_sizes,
+    form_of,
+    is_other_fleets,
+    other_fleet,
+)
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import digest
 
 _NAME = re.compile(r"timestamp\.json|([1-9][0-9]*)\.(root|targets|snapshot)\.json")
 _LAST = TIMESTAMP.rpartition("/")[2]
-_TELLING = ("1.root.json", _LAST)
+_TELLING = (FIRST_ROOT, _LAST)
 _METADATA_LIMIT = 1 << 20  # bytes
 
 
@@ -59,7 +66,8 @@ _METADATA_LIMIT = 1 << 20  # bytes
 class Publication:
     """What publishing does: blobs for tools, files in their order, then the last one, and what is removed after it.
 
-    `superseded` are metadata files, `pruned` blobs; `kept` are the blobs that the depot has afterwards.
+    `superseded` are metadata files, `pruned` blobs; `kept` are the blobs that the depot has afterwards. `foreign` are
+    metadata files of another fleet, which go first: to hosts of either fleet the depot has no release then.
     """
 
     blobs: tuple[Blob, ...]
@@ -68,6 +76,7 @@ class Publication:
     superseded: tuple[str, ...]
     pruned: frozenset[str]
     kept: frozenset[str]
+    foreign: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,7 @@ def needed(manifests: t.Iterable[Manifest], targets: t.Iterable[Target]) -> froz
 
 
 def refuse_older(there: t.Mapping[str, bytes], given: t.Mapping[str, bytes], depot: str) -> None:
-    """Refuse metadata that is older than what the depot has from the same fleet, or is another one of the same version.
+    """Refuse metadata that is older than what the depot has, or is another one of the same version.
 
     Hosts that have seen the depot would refuse it. Whoever signs has lost what was published, or has an old copy of it.
 
@@ -128,8 +137,7 @@ def refuse_older(there: t.Mapping[str, bytes], given: t.Mapping[str, bytes], dep
     Raises:
         DepotError: `older`, with the way out.
     """
-    first = "1.root.json"
-    if _LAST not in given or _LAST not in there or there.get(first) != given.get(first) or there[_LAST] == given[_LAST]:
+    if _LAST not in given or _LAST not in there or there[_LAST] == given[_LAST]:
         return
     newest, version = _version(there[_LAST]), _version(given[_LAST])
     if newest >= version:
@@ -187,38 +195,54 @@ def make_publication(
 
 
 def publish(
-    depot: str, metadata: t.Mapping[str, bytes], share: Share, prune: bool = False, check_mode: bool = False
+    depot: str,
+    metadata: t.Mapping[str, bytes],
+    share: Share,
+    prune: bool = False,
+    take_over: bool = False,
+    check_mode: bool = False,
 ) -> Published:
     """Write metadata files into a depot whose content is there, and remove what they leave without use.
 
     Args:
         metadata: content by name; written in this order, timestamp.json last.
         prune: remove the blobs that no release needs which the new targets name.
+        take_over: replace another fleet's depot. Cut off, it may have no release.
 
     Raises:
-        DepotError: a name or a file is none of TUF's (`invalid`), content is missing (`blob_missing`), or the medium
-            fails; the depot is the old one then, or the new one.
+        DepotError: a name or a file is none of TUF's (`invalid`), content is missing (`blob_missing`), the depot is
+            another fleet's (`mixed`), or the medium fails; the depot is the old one then, or the new one.
     """
     check_names(metadata)
     medium = look_at_medium(depot)
     refuse_read_only(medium, depot)
     store = DepotStore(depot, form_of(medium, None))
     if check_mode:
-        return _publish(store, medium, metadata, share, prune, check_mode)
+        return _publish(store, medium, metadata, share, prune, take_over, check_mode)
     with store.locked():
-        return _publish(store, medium, metadata, share, prune, check_mode)
+        return _publish(store, medium, metadata, share, prune, take_over, check_mode)
 
 
 def _publish(
-    store: DepotStore, medium: Medium, metadata: t.Mapping[str, bytes], share: Share, prune: bool, check_mode: bool
+    store: DepotStore,
+    medium: Medium,
+    metadata: t.Mapping[str, bytes],
+    share: Share,
+    prune: bool,
+    take_over: bool,
+    check_mode: bool,
 ) -> Published:
+    other = is_other_fleets(store.folder, metadata.get(FIRST_ROOT))
+    if other and not take_over:
+        raise other_fleet(store.path)
     targets = _targets(store, metadata)
     releases = _releases(store, targets, share)
     held = store.held()
-    there = store.folder.names(METADATA)
+    foreign = tuple(name for name in store.folder.names(METADATA) if _NAME.fullmatch(name)) if other else ()
+    there = [] if other else store.folder.names(METADATA)
     own = {name: store.folder.read(f"{METADATA}/{name}", _METADATA_LIMIT) or b"" for name in there if name in _TELLING}
     refuse_older(own, metadata, store.path)
-    publication = make_publication(metadata, there, releases, held, share, prune)
+    publication = replace(make_publication(metadata, there, releases, held, share, prune), foreign=foreign)
     freed = sum(store.sizes(publication.pruned).values())
     changed = [name for name, data in _all_files(publication) if not store.has(name, data)]
     sizes = [*file_sizes(publication.blobs, store.part_size), *(len(data) for _name, data in _all_files(publication))]
@@ -244,6 +268,10 @@ def _volume_after(publication: Publication) -> bytes:
 def carry_out(store: DepotStore, publication: Publication) -> None:
     """Write what is to be written, each step durable before the next: content, what is above it, timestamp.json."""
     store.prepare()
+    if publication.foreign:
+        # But for the first root, which is replaced: until then it says whose depot this was.
+        store.remove(f"{METADATA}/{name}" for name in publication.foreign if name != FIRST_ROOT)
+        store.sync()
     if publication.blobs:
         store.write(publication.blobs)
     for name, data in publication.files:

@@ -32,9 +32,12 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_wheels imp
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_debian import SOURCE_DATE_EPOCH
 from ansible_collections.emorobcare.fleet.plugins.module_utils._text import last_lines
 
-# What is in a checkout and never in an archive, but would be told by it: galaxy.yml's build_ignore leaves no trace of
-# hidden folders, and ansible-galaxy lists folders of compiled code though it leaves out what is in them.
-_LEFT_OUT = ("__pycache__", "collections", ".*")
+# What a controller on a host needs of a checkout. Nothing else goes along: inventories, files with passwords and stacks
+# are the fleet's own, and whoever has the stick can read it.
+_TAKEN = ("CHANGELOG.md", "COPYING", "README.md", "docs", "galaxy.yml", "meta", "playbooks", "plugins", "roles")
+# What is left out of those: variables are the fleet's own, and ansible-galaxy lists folders of compiled code though it
+# leaves out what is in them.
+_LEFT_OUT = ("__pycache__", ".*", "group_vars", "host_vars")
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def build_collection(source: str, work: str, run: Runner) -> str:
         if not os.path.isfile(os.path.join(source, "galaxy.yml")):
             raise DepotError(f"collection: {source} has no galaxy.yml: it is no collection's folder", reason="invalid")
         tree = os.path.join(work, "tree")
-        shutil.copytree(source, tree, symlinks=True, ignore=shutil.ignore_patterns(*_LEFT_OUT))
+        shutil.copytree(source, tree, symlinks=True, ignore=_ignored_of(source))
         argv = [_galaxy(), "collection", "build", "--force", "--output-path", work, tree]
         code, out, err = run(argv, {"LC_ALL": "C.UTF-8", "ANSIBLE_HOME": os.path.join(work, "home")})
         archives = glob.glob(os.path.join(work, "*.tar.gz"))
@@ -143,6 +146,12 @@ def build_collection(source: str, work: str, run: Runner) -> str:
     target = os.path.join(work, os.path.basename(built).replace(".tar.gz", ".tar"))
     repack(built, target)
     return target
+
+
+def _ignored_of(source: str) -> t.Callable[[str, list[str]], set[str]]:
+    """Return what tells shutil.copytree the names of a checkout's folder that are not copied."""
+    below = shutil.ignore_patterns(*_LEFT_OUT)
+    return lambda folder, names: below(folder, names) | ({*names} - {*_TAKEN} if folder == source else set())
 
 
 def _galaxy() -> str:

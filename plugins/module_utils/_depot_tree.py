@@ -15,7 +15,8 @@ import shutil
 import stat
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
-from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import remove, sync_dir
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_state import write_bytes
+from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import remove
 
 NEW = ".new"
 """What a file's name ends with that is being written; a later run removes it."""
@@ -56,14 +57,8 @@ def digests_below(folder: str) -> dict[str, str]:
 
 
 def write_whole(path: str, content: bytes) -> None:
-    """Replace a small file: after a crash it is the old one or the new one."""
-    with open(path + NEW, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fchmod(file.fileno(), 0o644)
-        os.fsync(file.fileno())
-    os.rename(path + NEW, path)
-    sync_dir(os.path.dirname(path))
+    """Replace a small file that all may read: after a crash it is the old one or the new one."""
+    write_bytes(path, content, 0o644)
 
 
 def put(source: str, target: str) -> None:

@@ -17,8 +17,9 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Folder
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_gather import Gathered, Wanted, blob_of, gather
-from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import part_sizes
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import METADATA, part_sizes
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_medium import (
     Medium,
     check_room,
@@ -45,6 +46,9 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_targets im
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_verify import is_there
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import digest
 from ansible_collections.emorobcare.fleet.plugins.module_utils._size import human
+
+FIRST_ROOT = "1.root.json"
+"""By this metadata a fleet is known: it never changes as long as hosts trust the fleet."""
 
 _ROUND = 128 << 10  # bytes; the largest cluster of usual sticks: what a blob takes there at most beside its own
 _METADATA = 1 << 20  # bytes that metadata, index.json and depot.json are taken for
@@ -203,7 +207,8 @@ class Task:
     """What a run is told: the depot's folder, the release, what is signed (None: nobody said), and how to write.
 
     `manifests` are the newest signed release manifests by stack, as far as the signer gave them. `own_medium`: a new
-    depot is refused where no medium of its own is mounted.
+    depot is refused where no medium of its own is mounted. `first_root` is the fleet's: a depot that has another one is
+    refused, unless `take_over`.
     """
 
     depot: str
@@ -215,6 +220,8 @@ class Task:
     verify_written: bool = True
     verify_held: bool = False
     own_medium: bool = False
+    first_root: bytes | None = None
+    take_over: bool = False
     check_mode: bool = False
     tmpdir: str | None = None
 
@@ -240,6 +247,8 @@ def write_content(task: Task) -> Written:
     store = DepotStore(task.depot, form_of(medium, task.part_size, task.verify_written))
     if task.own_medium:
         refuse_unmounted(medium, task.depot, is_there(store.folder))
+    if not task.take_over and is_other_fleets(store.folder, task.first_root):
+        raise other_fleet(task.depot)
     with contextlib.ExitStack() as held:
         scratch = None
         if not task.check_mode:
@@ -250,6 +259,27 @@ def write_content(task: Task) -> Written:
         check_room(medium, [*file_sizes(plan.missing, store.part_size), _METADATA] if plan.missing else [], spare)
         written = 0 if task.check_mode or not plan.missing else carry_out(store, plan)
         return Written(plan, medium, written, tuple(corrupt))
+
+
+def is_other_fleets(folder: Folder, first_root: bytes | None) -> bool:
+    """Whether a depot has another fleet's first root metadata; not where it has none, or the fleet's is not known.
+
+    Raises:
+        DepotError: it cannot be read.
+    """
+    there = folder.read(f"{METADATA}/{FIRST_ROOT}", _METADATA)
+    return there is not None and first_root is not None and there != first_root
+
+
+def other_fleet(depot: str) -> DepotError:
+    """Return the error for a depot that belongs to another fleet."""
+    return DepotError(
+        f"{depot} is another fleet's depot, was written with other keys, or is damaged: its {METADATA}/{FIRST_ROOT} is "
+        "not this fleet's. It was left as it is. Take another stick, or the folder of keys that this one belongs to; "
+        "if nobody needs what is on it, empty it, or run this again with -e depot_take_over=true (option take_over), "
+        "which replaces the other fleet's depot",
+        reason="mixed",
+    )
 
 
 def form_of(medium: Medium, part_size: int | None, verify: bool = True) -> Form:

@@ -107,7 +107,7 @@ options:
   passphrases:
     description:
       - Passphrases by name of key, such as C(root-1), of those that are encrypted or are to be. For a device, its PIN.
-      - A key that is made without one is not encrypted.
+      - A key that is made without one is not encrypted. In place of a key that has one, none is made without.
     type: dict
     default: {}
   rotate:

@@ -17,6 +17,8 @@ description:
     the package index is not asked.
   - The same checkout gives an archive of the same bytes, whenever and wherever it is built, so that it takes no more
     room in a second release.
+  - Of a checkout only the collection itself goes along (C(plugins), C(roles), C(playbooks), C(docs), C(meta)). No
+    inventory does, no stack, and no C(group_vars) or C(host_vars).
   - Wheels that no host needs any more are removed.
 author:
   - The emorobcare.fleet contributors (@emorobcare)

@@ -13,6 +13,7 @@ description:
   - Signs a release that M(emorobcare.fleet.depot_write) has written, and returns the metadata that it publishes then.
   - Runs on the controller, where the keys are; they never leave it. What was signed before is kept beside them, so that
     every depot of the fleet gets the same metadata, and a depot that is older can be told from one that is not.
+  - Warns if the root metadata ends before what is signed, and refuses (V(expired)) once it has expired.
 author:
   - The emorobcare.fleet contributors (@emorobcare)
 extends_documentation_fragment:
@@ -65,6 +66,13 @@ options:
       - Whether to renew snapshot and timestamp although they do not expire soon.
     type: bool
     default: false
+  resign:
+    description:
+      - Whether to go on from targets that were signed by keys which were replaced since, and to sign them with the new
+        ones. Somebody who has the old keys may have signed such targets. Look at what they name first.
+      - Without it they are refused (V(unsigned)). With O(state=known), too.
+    type: bool
+    default: false
   expiry_days:
     description:
       - Days until metadata expires, by role, C(targets), C(snapshot), C(timestamp). A depot that robots are to take for
@@ -92,6 +100,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+first_root:
+  description: The fleet's first root metadata in base64, by which its depots are known; V(none) before there is one.
+  type: str
+  returned: success
 metadata:
   description: Files of metadata in base64 by name, in the order in which they must be written.
   type: dict
@@ -122,6 +134,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "manifest": {"type": "str"},
     "keep": {"type": "int", "default": 3},
     "refresh": {"type": "bool", "default": False},
+    "resign": {"type": "bool", "default": False},
     "expiry_days": {"type": "dict", "default": {}},
 }
 

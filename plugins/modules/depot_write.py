@@ -179,6 +179,18 @@ options:
       - A depot that is there already is gone on with wherever it is.
     type: bool
     default: false
+  first_root:
+    description:
+      - The fleet's first root metadata in base64, as M(emorobcare.fleet.depot_sign) returns it. A depot that has
+        another one is another fleet's, and is refused (V(mixed)) before anything is written to it.
+      - With O(state=published) it is the one in O(metadata).
+    type: str
+  take_over:
+    description:
+      - Replace another fleet's depot instead of refusing it. Its metadata goes before the new one is written, so that a
+        run that is killed may leave a depot without a release. Run it again then.
+    type: bool
+    default: false
   verify_written:
     description:
       - Read everything back from the medium that was written.
@@ -377,6 +389,8 @@ reason:
   choices:
     - invalid
     - unsafe_path
+    - older
+    - mixed
     - manifest_invalid
     - blob_missing
     - blob_corrupt
@@ -440,6 +454,8 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "volumes": {"type": "int", "default": 1},
     "volume_size": {"type": "str"},
     "own_medium": {"type": "bool", "default": False},
+    "first_root": {"type": "str"},
+    "take_over": {"type": "bool", "default": False},
     "verify_written": {"type": "bool", "default": True},
     "verify_held": {"type": "bool", "default": False},
     "metadata": {"type": "dict"},
@@ -479,6 +495,8 @@ def read_task(params: t.Mapping[str, t.Any], check_mode: bool, tmpdir: str) -> T
         verify_written=params["verify_written"],
         verify_held=params["verify_held"],
         own_medium=params["own_medium"],
+        first_root=None if params["first_root"] is None else decode(params["first_root"], "first_root"),
+        take_over=params["take_over"],
         check_mode=check_mode,
         tmpdir=tmpdir,
     )
@@ -546,13 +564,19 @@ def read_base64(params: t.Mapping[str, t.Any], option: str) -> dict[str, bytes]:
     Raises:
         DepotError: one is not base64 (`invalid`).
     """
-    files = {}
-    for name, text in params[option].items():
-        try:
-            files[name] = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError, TypeError):
-            raise DepotError(f"{option}: {name!r} is not base64", reason="invalid") from None
-    return files
+    return {name: decode(text, f"{option}: {name!r}") for name, text in params[option].items()}
+
+
+def decode(text: str, what: str) -> bytes:
+    """Return what is written in base64; `what` it is called in errors.
+
+    Raises:
+        DepotError: it is not base64 (`invalid`).
+    """
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError, TypeError):
+        raise DepotError(f"{what} is not base64", reason="invalid") from None
 
 
 def describe_written(done: Written) -> dict[str, t.Any]:
@@ -625,7 +649,8 @@ def run(module: AnsibleModule) -> dict[str, t.Any]:
         result, part_size = describe_written(write_content(task)), task.part_size
     else:
         metadata = read_base64(params, "metadata")
-        done = publish(params["depot"], metadata, read_share(params), params["prune"], module.check_mode)
+        share = read_share(params)
+        done = publish(params["depot"], metadata, share, params["prune"], params["take_over"], module.check_mode)
         result, part_size = describe_published(done, metadata, module.check_mode), None
     medium = look_at_medium(params["depot"])
     return {**result, "free": medium.free, "medium": describe_medium(medium, part_size)}

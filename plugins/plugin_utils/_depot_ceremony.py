@@ -17,9 +17,11 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_tuf import
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_keys import (
     Passphrases,
     has_private,
+    is_encrypted,
     key_names,
     make_key,
     open_signer,
+    open_signers,
     read_public,
     read_roots,
     role_of,
@@ -168,8 +170,10 @@ def foresee(
     """Refuse whatever the making would refuse, and make nothing: keys that are thrown away stand for new ones.
 
     Raises:
-        DepotError: a key that must sign is not there or does not open.
+        DepotError: a key that must sign is not there or does not open, or a new one would not be encrypted though the
+            old one is.
     """
+    _refuse_bare(folder, plan, roots, phrases)
     added: dict[str, Key] = {}
     new: list[Signer] = []
     for name in plan.add:
@@ -183,8 +187,26 @@ def foresee(
         _next_root(plan, wanted, roots, added, [*signers, *new], now)
     except DepotError as exc:
         if exc.reason == "key_missing" and closed:
-            raise closed[0] from exc
+            raise next(iter(closed.values())) from exc
         raise
+
+
+def _refuse_bare(folder: pathlib.Path, plan: Plan, roots: t.Mapping[int, bytes], phrases: Passphrases) -> None:
+    """Refuse to replace a key that has a passphrase by one without: the vault may know the old one's name alone."""
+    bare = [name for name in plan.keys if not phrases.get(name)]
+    if not roots or not bare:
+        return
+    root = read_root(roots[max(roots)])
+    old = [_name(root, keyid) for keyid in plan.remove]
+    closed = [name for name in old if phrases.get(name) or is_encrypted(folder, name)]
+    if closed:
+        raise DepotError(
+            f"{closed[0]} has a passphrase, and none was given for {', '.join(bare)}, which would be written "
+            "unencrypted in its place. No key was made: add a passphrase under that name to fleet_key_passphrases "
+            "(option passphrases; ansible-vault edit, if it is a vault), and run this again",
+            reason="passphrase",
+            key=bare[0],
+        )
 
 
 def _next_root(
@@ -203,23 +225,12 @@ def _next_root(
 
 def _old_signers(
     folder: pathlib.Path, plan: Plan, roots: t.Mapping[int, bytes], phrases: Passphrases
-) -> tuple[list[Signer], list[DepotError]]:
-    """Open the root keys of the newest root that are at hand. One without its passphrase may not be needed."""
+) -> tuple[list[Signer], dict[str, DepotError]]:
+    """Open the root keys of the newest root that are at hand."""
     if not roots:
-        return [], []
-    keyids = read_root(roots[max(roots)]).roles["root"].keyids
-    signers: list[Signer] = []
-    closed = []
-    for name in key_names(folder):
-        if not has_private(folder, name) or name in plan.keys or read_public(folder, name).keyid not in keyids:
-            continue
-        try:
-            signers.append(open_signer(folder, name, phrases.get(name)))
-        except DepotError as exc:
-            if exc.reason != "passphrase" or name in phrases:
-                raise
-            closed.append(exc)
-    return signers, closed
+        return [], {}
+    names = [name for name in key_names(folder) if name not in plan.keys]
+    return open_signers(folder, names, read_root(roots[max(roots)]).roles["root"].keyids, phrases)
 
 
 def facts(folder: pathlib.Path, found: Found) -> dict[str, t.Any]:

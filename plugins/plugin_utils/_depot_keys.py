@@ -43,6 +43,7 @@ Passphrases = t.Mapping[str, str]
 
 _NAME = re.compile(rf"({'|'.join(ROLES)})-([1-9][0-9]{{0,5}})")
 _ROOT = re.compile(r"([1-9][0-9]*)\.root\.json")
+_ENCRYPTED = b"BEGIN ENCRYPTED PRIVATE KEY"
 _SMALL = 1 << 20  # bytes; no file of the folder has more
 
 
@@ -72,6 +73,16 @@ def key_names(folder: pathlib.Path) -> list[str]:
 def has_private(folder: pathlib.Path, name: str) -> bool:
     """Whether the private key is in the folder, or the folder says where it is."""
     return any((folder / f"{name}{suffix}").exists() for suffix in (".pem", ".uri"))
+
+
+def is_encrypted(folder: pathlib.Path, name: str) -> bool:
+    """Whether the private key is in the folder, and needs a passphrase.
+
+    Raises:
+        DepotError: the file cannot be read.
+    """
+    path = folder / f"{name}.pem"
+    return path.exists() and _ENCRYPTED in _read(path)
 
 
 def make_key(folder: pathlib.Path, name: str, passphrase: str | None = None) -> SSlibKey:
@@ -144,9 +155,33 @@ def open_signer(folder: pathlib.Path, name: str, passphrase: str | None = None) 
         ) from exc
 
 
-def open_signers(folder: pathlib.Path, names: t.Iterable[str], passphrases: Passphrases) -> list[Signer]:
-    """Return the signers of those keys whose private parts are at hand; those elsewhere are left out."""
-    return [open_signer(folder, name, passphrases.get(name)) for name in names if has_private(folder, name)]
+def open_signers(
+    folder: pathlib.Path, names: t.Iterable[str], keyids: t.Container[str], passphrases: Passphrases
+) -> tuple[list[Signer], dict[str, DepotError]]:
+    """Return the signers of those keys whose private parts are at hand; those elsewhere are left out.
+
+    Args:
+        keyids: ids of the keys that may sign; another one, such as one that was revoked, is not opened.
+
+    Returns:
+        Signers; and by name why a key stays closed: nobody gave its passphrase, or its device is not there. Who has
+        enough of the others does not need it.
+
+    Raises:
+        DepotError: a passphrase is wrong, or a file cannot be relied on.
+    """
+    signers: list[Signer] = []
+    closed: dict[str, DepotError] = {}
+    for name in names:
+        if not has_private(folder, name) or read_public(folder, name).keyid not in keyids:
+            continue
+        try:
+            signers.append(open_signer(folder, name, passphrases.get(name)))
+        except DepotError as exc:
+            if exc.reason != "key_missing" and (exc.reason != "passphrase" or name in passphrases):
+                raise
+            closed[name] = exc
+    return signers, closed
 
 
 def read_roots(folder: pathlib.Path) -> dict[int, bytes]:
@@ -193,7 +228,7 @@ def _encoded(private: Ed25519PrivateKey, passphrase: str | None) -> bytes:
 def _open_pem(folder: pathlib.Path, name: str, passphrase: str | None) -> Ed25519PrivateKey:
     path = folder / f"{name}.pem"
     content = _read(path, private=True)
-    encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in content
+    encrypted = _ENCRYPTED in content
     if encrypted and not passphrase:
         raise _passphrase(path, "is encrypted, and no passphrase was given")
     try:

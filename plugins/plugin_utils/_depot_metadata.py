@@ -290,9 +290,10 @@ def read_current(current: t.Mapping[str, bytes], roots: t.Mapping[int, bytes], r
     targets, old = _verified(current, f"{of.version}.{_TARGETS_FILE}", Targets, chain, of)
     if old and not resign:
         raise DepotError(
-            f"the depot's {of.version}.{_TARGETS_FILE} was signed by keys that were replaced since. If they were "
-            "stolen, somebody else may have signed it: look at what it names, then publish with resign, or write to an "
-            "empty stick",
+            f"the fleet's {of.version}.{_TARGETS_FILE} was signed by keys that were replaced since, so somebody else "
+            "may have signed it, if they were stolen. Nothing was signed anew: look at what it names in published/ "
+            "beside the keys (docs/depot-keys.md, Signing anew). If all of it is yours, run this again with "
+            "-e fleet_resign=true (option resign)",
             reason="unsigned",
         )
     stale |= {"targets"} if old else set()

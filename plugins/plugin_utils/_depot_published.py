@@ -51,8 +51,11 @@ class Published:
         return [target_name(stack, counter) for counter in counters[: max(len(counters) - keep, 0)]]
 
 
-def read_published(folder: pathlib.Path, roots: t.Mapping[int, bytes]) -> Published:
+def read_published(folder: pathlib.Path, roots: t.Mapping[int, bytes], resign: bool = False) -> Published:
     """Return what was published with the keys of a folder; nothing before the first depot was.
+
+    Args:
+        resign: the targets may have been signed by keys that were replaced since. Whoever says so has looked at them.
 
     Raises:
         DepotError: a file cannot be read, or is not what the fleet's keys signed.
@@ -60,7 +63,7 @@ def read_published(folder: pathlib.Path, roots: t.Mapping[int, bytes]) -> Publis
     with _telling(folder):
         files = {path.name: path.read_bytes() for path in sorted((folder / FOLDER).glob("*.json"))}
         kept = {path.stem: path.read_bytes() for path in sorted((folder / FOLDER / _RELEASES).glob("*.json"))}
-    current: Current = read_current(files, roots, resign=True)
+    current: Current = read_current(files, roots, resign)
     listed = current.targets.targets if current.targets else {}
     targets = {path: (file.hashes.get("sha256", ""), file.length) for path, file in listed.items()}
     signed = {sha256 for sha256, _length in targets.values()}

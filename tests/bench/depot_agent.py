@@ -51,7 +51,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document
     parse_document,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import sync_file_system
-from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_keys import key_names, open_signers, read_roots
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_keys import key_names, open_signer, read_roots
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_metadata import publish as sign_targets
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_published import read_published, write_published
 
@@ -192,8 +192,7 @@ def sign(keys: Path, manifest: Manifest) -> t.Mapping[str, bytes]:
     known, file = read_published(keys, roots), (digest(data), len(data))
     name = target_name(manifest.stack, manifest.counter)
     if known.targets.get(name) != file:
-        names = [one for one in key_names(keys) if not one.startswith("root")]
-        signers = open_signers(keys, names, {})
+        signers = [open_signer(keys, one) for one in key_names(keys) if not one.startswith("root")]
         write_published(keys, sign_targets(known.metadata, roots, {name: file}, [], signers, time.time()), data)
         known = read_published(keys, roots)
     return known.metadata

@@ -37,7 +37,9 @@ from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._depot
     MODELS,
     Builder,
     Result,
+    encoded,
     sha256,
+    signed,
     stored,
 )
 
@@ -111,6 +113,30 @@ def test_killed_at_any_step_the_depot_is_the_old_or_the_new_one_and_the_next_run
         update.finish()
     assert step > 50, "the steps were not seen, so nothing was tested"
     assert seen == {1, 2}
+
+
+def test_killed_while_a_stick_is_taken_over_no_root_of_the_other_fleet_stays_and_the_next_run_finishes(
+    tmp_path: Path,
+) -> None:
+    theirs = {"1.root.json": b'{"fleet": "other"}', "2.root.json": b'{"fleet": "other"}'}
+    step, killed, seen = 0, True, set()
+    while killed:
+        step += 1
+        folder = tmp_path / str(step)
+        folder.mkdir()
+        update = Update(folder, folder / "depot")
+        builder, listed = update.builder, update.first
+        others = encoded({**signed(9, listed), **theirs})
+        update.done(builder.run(state="published", metadata=others, take_over=True))
+        killed = killed_at(step, functools.partial(builder.publish, 2, listed, take_over=True))
+        names = builder.files()
+        ours = names.get("metadata/1.root.json") == signed(2)["1.root.json"]
+        assert not (ours and "metadata/2.root.json" in names)
+        seen.add((ours, "metadata/timestamp.json" in names))
+        update.done(builder.publish(2, listed, take_over=True))
+        assert "metadata/2.root.json" not in builder.files()
+        assert builder.release_of() == 1
+    assert seen == {(False, True), (False, False), (True, False), (True, True)}
 
 
 def test_a_killed_run_is_gone_on_with_instead_of_begun_again(tmp_path: Path) -> None:

@@ -65,6 +65,13 @@ def test_every_link_leads_to_a_file_and_every_anchor_to_a_heading(page: Path) ->
     assert broken == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_what_is_to_be_shredded_is_named_file_by_file(page: Path) -> None:
+    # A pattern would also match a key that was just made, of which there is no copy yet.
+    lines = [line for line in page.read_text(encoding="utf-8").splitlines() if "shred -u" in line]
+    assert [line for line in lines if "*" in line] == []
+
+
 def test_the_guide_has_a_way_out_for_every_reason_and_for_no_other() -> None:
     told = [cells[0] for cells in rows(ROOT / "docs" / "depot.md", "reason")]
     assert sorted(told) == sorted(f"`{reason}`" for reason in REASONS)

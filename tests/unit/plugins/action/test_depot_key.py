@@ -20,11 +20,11 @@ from ansible.template import Templar
 from ansible_collections.emorobcare.fleet.plugins.action.depot_key import ActionModule
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_trust import open_depot
 from ansible_collections.emorobcare.fleet.plugins.modules import depot_key
-from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_keys import key_names, open_signers, read_roots
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_keys import key_names, open_signer, read_roots
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_metadata import publish
 from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._depot import Depot, make_host
 
-SECRETS = {f"root-{number}": f"s3cret-{number}" for number in range(1, 7)}
+SECRETS = {f"root-{number}": f"s3cret-{number}" for number in range(1, 8)}
 FIRST = ["root-1", "root-2", "root-3", "timestamp-1", "snapshot-1", "targets-1"]
 
 
@@ -163,6 +163,33 @@ def test_a_wrong_passphrase_is_told_although_others_would_do(keys: Path) -> None
     assert (told["reason"], told["key"], "wr0ng" in json.dumps(told)) == ("passphrase", "root-1", False)
 
 
+ALL = {**SECRETS, "targets-1": "s3cret-t"}
+OLD_ONLY = {name: secret for name, secret in ALL.items() if name != "root-4"}
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+@pytest.mark.parametrize(
+    ("change", "lost", "given", "new"),
+    [
+        pytest.param({"revoke": "targets-1"}, (), ALL, "targets-2", id="a key whose passphrase is given"),
+        pytest.param({"rotate": "targets"}, ("targets-1",), ALL, "targets-2", id="a key that is elsewhere"),
+        pytest.param({"revoke": "targets-1"}, (), SECRETS, "targets-2", id="a key whose passphrase is forgotten"),
+        pytest.param({"revoke": "root-2"}, (), OLD_ONLY, "root-4", id="a root key"),
+    ],
+)
+def test_an_encrypted_key_is_not_replaced_by_one_that_is_not(
+    tmp_path: Path, change: dict[str, t.Any], lost: tuple[str, ...], given: dict[str, str], new: str, check_mode: bool
+) -> None:
+    run(tmp_path, passphrases=ALL)
+    take_away(tmp_path, *lost)
+    before = content(tmp_path)
+    told = run(tmp_path, check_mode=check_mode, passphrases=given, **change)
+    assert (told["reason"], told["key"], f"none was given for {new}" in told["msg"]) == ("passphrase", new, True)
+    assert content(tmp_path) == before
+    assert run(tmp_path, passphrases={**given, new: "s3cret-new"}, **change)["changed"]
+    assert b"ENCRYPTED" in (tmp_path / f"{new}.pem").read_bytes()
+
+
 def test_a_run_that_was_cut_off_before_the_root_goes_on(keys: Path) -> None:
     real = os.rename
 
@@ -190,7 +217,7 @@ def test_hosts_follow_the_keys_that_were_made(keys: Path, tmp_path: Path) -> Non
     changes: list[dict[str, t.Any]] = [{}, {"rotate": "root"}, {"rotate": "timestamp"}, {"revoke": "root-4"}]
     for change in changes:
         run(keys, **change)
-        signers = open_signers(keys, [name for name in key_names(keys) if "root" not in name], {})
+        signers = [open_signer(keys, name) for name in key_names(keys) if "root" not in name]
         for name, data in publish(depot.files(), read_roots(keys), {}, (), signers, time.time()).items():
             (depot.metadata / name).write_bytes(data)
         assert open_depot(depot.source, places, time.time).versions["root"] == len(read_roots(keys))

@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 import time
 import typing as t
 from pathlib import Path
@@ -17,7 +18,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.playbook.task import Task
 from ansible.template import Templar
 
-from ansible_collections.emorobcare.fleet.plugins.action import depot_key
+from ansible_collections.emorobcare.fleet.plugins.action import depot_key, depot_sign
 from ansible_collections.emorobcare.fleet.plugins.action.depot_sign import ActionModule
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Folder
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import target_name
@@ -52,6 +53,13 @@ def sign(keys: Path, manifest: Manifest | None = None, check_mode: bool = False,
     return act(ActionModule, {"keys": str(keys), **given, **arguments}, check_mode)
 
 
+def make(folder: Path, **arguments: t.Any) -> Path:
+    """Make keys, or the next root."""
+    made = act(depot_key.ActionModule, {"path": str(folder), "passphrases": SECRETS, **arguments})
+    assert made.get("changed"), made
+    return folder
+
+
 def metadata(result: Result) -> dict[str, bytes]:
     return {name: base64.b64decode(text) for name, text in result["metadata"].items()}
 
@@ -81,10 +89,7 @@ class Stick:
 
 @pytest.fixture(name="keys")
 def keys_fixture(tmp_path: Path) -> Path:
-    folder = tmp_path / "keys"
-    made = act(depot_key.ActionModule, {"path": str(folder), "passphrases": SECRETS})
-    assert not made.get("failed"), made
-    return folder
+    return make(tmp_path / "keys")
 
 
 def test_a_host_trusts_what_was_signed(keys: Path, tmp_path: Path) -> None:
@@ -113,7 +118,7 @@ def test_what_was_published_is_kept_and_told_again(keys: Path) -> None:
     assert {name: data for name, data in kept.items() if "/" not in name} == metadata(signed)
     assert kept["releases/demo.json"] == release().encode()
     known = sign(keys, state="known")
-    assert {**known, "changed": True} == signed
+    assert {**known, "changed": True, "warnings": []} == signed
     assert base64.b64decode(known["manifests"]["demo"]) == release().encode()
 
 
@@ -226,3 +231,113 @@ def test_a_folder_of_keys_that_lost_what_was_published_gets_it_back_from_a_stick
         (keys / "published" / path.name).write_bytes(path.read_bytes())
     signed = sign(keys, new)
     assert stick.take(signed, new).releases() == {"demo": [1, 2]}
+
+
+TARGETS = {f"targets-{number}": f"s3cret-t{number}" for number in range(1, 4)}
+
+
+@pytest.mark.parametrize("how", ["passphrase", "device"])
+def test_a_key_that_was_lost_and_replaced_is_not_opened(tmp_path: Path, how: str) -> None:
+    keys = make(tmp_path / "keys", passphrases={**SECRETS, **TARGETS})
+    if how == "device":
+        (keys / "targets-1.pem").unlink()
+        (keys / "targets-1.uri").write_text("hsm:2\n")
+    known = {name: secret for name, secret in TARGETS.items() if name != "targets-1"}
+    make(keys, passphrases={**SECRETS, **known}, revoke="targets-1")
+    assert sign(keys, release(), passphrases=known)["changed"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param(("targets-1", "targets-3"), {"changed": True}, id="enough"),
+        pytest.param(("targets-3",), {"reason": "passphrase", "key": "targets-1"}, id="too few"),
+    ],
+)
+def test_as_many_passphrases_as_must_sign_are_enough(tmp_path: Path, given: tuple[str, ...], expected: Result) -> None:
+    secrets = {**SECRETS, **TARGETS}
+    keys = make(tmp_path / "keys", passphrases=secrets, counts={"targets": 3}, thresholds={"targets": 2})
+    told = sign(keys, release(), passphrases={name: TARGETS[name] for name in given})
+    assert expected.items() <= told.items()
+
+
+@pytest.mark.parametrize("state", ["known", "signed"])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_what_replaced_keys_signed_is_signed_anew_only_if_somebody_says_so(
+    keys: Path, tmp_path: Path, state: str, check_mode: bool
+) -> None:
+    stick = Stick(tmp_path, keys)
+    stick.take(sign(keys, release(1)), release(1))
+    make(keys, revoke="targets-1")
+    before = files(keys)
+    refused = sign(keys, release(2), check_mode, state=state)
+    assert (refused["failed"], refused["reason"]) == (True, "unsigned")
+    assert "fleet_resign=true" in refused["msg"]
+    assert files(keys) == before
+    assert not sign(keys, state="known", resign=True).get("failed")
+    assert stick.take(sign(keys, release(2), resign=True), release(2)).releases() == {"demo": [1, 2]}
+    assert not sign(keys)["changed"]
+
+
+def test_a_stick_that_a_thief_made_is_not_gone_on_from(keys: Path, tmp_path: Path) -> None:
+    sign(keys, release(1))
+    theirs = tmp_path / "theirs"
+    shutil.copytree(keys, theirs)
+    for counter in range(2, 9):
+        sign(theirs, release(counter))
+    for role in ("targets", "snapshot", "timestamp"):
+        make(keys, rotate=role)
+    shutil.rmtree(keys / "published")
+    shutil.copytree(theirs / "published", keys / "published")
+    assert sign(keys, release(2))["reason"] == "unsigned"
+
+
+@pytest.mark.parametrize(
+    "change", [{"rotate": "timestamp"}, {"rotate": "snapshot"}, {"rotate": "root"}, {"renew": True}]
+)
+def test_other_keys_that_are_replaced_need_nobody_to_look(keys: Path, tmp_path: Path, change: Result) -> None:
+    stick = Stick(tmp_path, keys)
+    stick.take(sign(keys, release(1)), release(1))
+    make(keys, passphrases={f"root-{number}": f"s3cret-{number}" for number in range(1, 7)}, **change)
+    signed = sign(keys)
+    assert (signed["changed"], "2.root.json" in signed["metadata"]) == (True, True)
+    assert stick.take(signed).releases() == {"demo": [1]}
+
+
+def later(days: int) -> t.Any:
+    """Let so many days pass for whoever signs."""
+    return mock.patch.object(depot_sign, "time", mock.Mock(time=lambda: time.time() + days * DAY))
+
+
+@pytest.mark.parametrize("state", ["known", "signed"])
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_once_the_root_has_expired_nothing_is_signed_until_it_is_renewed(
+    keys: Path, state: str, check_mode: bool
+) -> None:
+    sign(keys, release(1))
+    before = files(keys)
+    with later(731):
+        refused = sign(keys, release(2), check_mode, state=state)
+        assert (refused["failed"], refused["reason"]) == (True, "expired")
+        assert "fleet_renew=true" in refused["msg"]
+        assert files(keys) == before
+        make(keys, renew=True, expiry_days=1500)
+        assert sign(keys, release(2))["changed"]
+
+
+@pytest.mark.parametrize(
+    ("days", "expiry", "warned"),
+    [
+        pytest.param(0, {}, False, id="a new root"),
+        pytest.param(364, {}, False, id="a root that is good for as long"),
+        pytest.param(366, {}, True, id="a root that ends before the targets"),
+        pytest.param(366, {"targets": 300}, False, id="targets that end before it"),
+        pytest.param(0, {"timestamp": 800}, True, id="a timestamp that is to be good for longer"),
+    ],
+)
+def test_a_root_that_ends_before_what_is_signed_is_told(keys: Path, days: int, expiry: Result, warned: bool) -> None:
+    with later(days):
+        signed = sign(keys, release(), expiry_days=expiry)
+        again = sign(keys, expiry_days=expiry)
+    for told in (signed, again):
+        assert ["Expired depot" in one for one in told["warnings"]] == ([True] if warned else [])

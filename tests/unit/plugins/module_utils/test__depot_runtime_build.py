@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
+import subprocess
 import sys
 import tarfile
 import typing as t
@@ -29,6 +31,7 @@ NEW, OLD = Target("3.13", "amd64"), Target("3.12", "amd64")
 EVERYWHERE = Pin("jmespath", "1.1.0", "", frozenset({A}))
 OLD_ONLY = Pin("typing-extensions", "4.16.0", "python_version < '3.13'", frozenset({B}))
 WHEEL = "jmespath-1.1.0-py3-none-any.whl"
+CHECKOUT = Path(__file__).resolve().parents[4]
 
 
 def archive(path: Path, names: t.Sequence[str], time: int, owner: str, mode: int = 0o644) -> Path:
@@ -126,12 +129,31 @@ def test_a_folder_without_galaxy_yml_is_no_collection(tmp_path: Path) -> None:
     assert caught.value.reason == "invalid"
 
 
-def test_compiled_code_and_hidden_folders_of_a_checkout_are_not_packed(tmp_path: Path) -> None:
+def run_command(argv: t.Sequence[str], environment: t.Mapping[str, str]) -> tuple[int, str, str]:
+    done = subprocess.run(argv, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        pytest.param("plugins/__pycache__", id="compiled code"),
+        pytest.param(".git", id="a hidden folder"),
+        pytest.param("roles/x/.git", id="a hidden folder below"),
+        pytest.param("collections", id="other collections"),
+        pytest.param("inventories/mine/group_vars", id="an inventory"),
+        pytest.param("secrets", id="a folder that nobody knows"),
+        pytest.param("playbooks/group_vars", id="variables beside playbooks"),
+        pytest.param("playbooks/host_vars", id="variables of hosts"),
+    ],
+)
+def test_what_is_not_the_collection_itself_is_not_packed(tmp_path: Path, folder: str) -> None:
     source, work = tmp_path / "source", tmp_path / "work"
-    for folder in ("plugins/__pycache__", ".git", "plugins/modules", "collections"):
-        (source / folder).mkdir(parents=True)
-        (source / folder / "file").write_text("x")
+    for one in (folder, "plugins/modules"):
+        (source / one).mkdir(parents=True)
+        (source / one / "file").write_text("x")
     (source / "galaxy.yml").write_text("name: x")
+    (source / "vault-password.txt").write_text("x")
     work.mkdir()
 
     def galaxy(argv: t.Sequence[str], environment: t.Mapping[str, str]) -> tuple[int, str, str]:
@@ -144,6 +166,14 @@ def test_compiled_code_and_hidden_folders_of_a_checkout_are_not_packed(tmp_path:
     assert Path(built).name == "acme-x-1.0.0.tar"
     with tarfile.open(built) as tar:
         assert tar.getnames() == ["docs", "galaxy.yml", "plugins/modules/file"]
+
+
+def test_of_this_checkout_only_the_collection_itself_goes_along(tmp_path: Path) -> None:
+    with tarfile.open(build_collection(str(CHECKOUT), str(tmp_path), run_command)) as tar:
+        names = tar.getnames()
+    known = {"CHANGELOG.md", "COPYING", "README.md", "docs", "meta", "playbooks", "plugins", "roles"}
+    assert {name.partition("/")[0] for name in names} == {*known, "FILES.json", "MANIFEST.json"}
+    assert {"playbooks/site.yml", "plugins/action/depot_sign.py", "roles/depot/tasks/main.yml"} <= set(names)
 
 
 def test_what_ansible_galaxy_says_is_told(tmp_path: Path) -> None:

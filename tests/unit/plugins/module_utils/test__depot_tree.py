@@ -57,6 +57,15 @@ def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["Release"]
 
 
+def test_a_link_where_a_file_is_being_written_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_bytes(b"kept")
+    (tmp_path / "Release.new").symlink_to(tmp_path / "elsewhere")
+    write_whole(str(tmp_path / "Release"), b"new")
+    assert (tmp_path / "elsewhere").read_bytes() == b"kept"
+    assert (tmp_path / "Release").read_bytes() == b"new"
+    assert not (tmp_path / "Release").is_symlink()
+
+
 @pytest.mark.parametrize("code", [None, errno.EXDEV, errno.EPERM])
 def test_a_file_is_put_elsewhere_where_the_file_system_has_no_links_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int | None

@@ -24,8 +24,11 @@ from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._depot
     CREATED,
     MODELS,
     Builder,
+    base64_of,
     document,
+    encoded,
     sha256,
+    signed,
     stored,
 )
 
@@ -350,3 +353,48 @@ def test_a_new_depot_on_the_systems_own_disk_is_refused_where_a_medium_is_wanted
     assert not builder.depot.exists()
     assert builder.content()["changed"]
     assert not builder.content(own_medium=True).get("failed")
+
+
+OURS = base64_of(signed(1)["1.root.json"])
+OTHERS = {"1.root.json": b'{"signed": {"version": 1}, "fleet": "other"}', "2.root.json": b'{"signed": {"version": 2}}'}
+
+
+@pytest.fixture(name="theirs")
+def theirs_fixture(builder: Builder) -> Builder:
+    """A builder whose stick is another fleet's, which was written more often than ours."""
+    target = builder.content(MODELS)["target"]
+    metadata = {**signed(7, target), **OTHERS}
+    assert builder.run(state="published", metadata=encoded(metadata))["changed"]
+    (builder.depot / "blobs" / "sha256" / sha256(b"theirs")).write_bytes(b"theirs")
+    return builder
+
+
+def test_another_fleets_stick_is_left_as_it_is(theirs: Builder) -> None:
+    before = theirs.files()
+    for check_mode in (True, False):
+        content = theirs.content({}, first_root=OURS, targets={}, _ansible_check_mode=check_mode)
+        published = theirs.publish(1, prune=True, _ansible_check_mode=check_mode)
+        for refused in (content, published):
+            assert (refused["failed"], refused["reason"]) == (True, "mixed")
+            assert "depot_take_over=true" in refused["msg"]
+    assert theirs.files() == before
+
+
+def test_another_fleets_stick_is_taken_over_if_somebody_says_so(theirs: Builder) -> None:
+    told = theirs.content(first_root=OURS, targets={}, take_over=True)
+    assert theirs.publish(1, told["target"], take_over=True, _ansible_check_mode=True)["changed"]
+    assert "metadata/2.root.json" in theirs.files()
+    published = theirs.publish(1, told["target"], take_over=True, prune=True)
+    assert (published["changed"], published["pruned"]) == (True, [sha256(b"theirs")])
+    names = {name.removeprefix("metadata/") for name in theirs.files() if name.startswith("metadata/")}
+    assert names == set(signed(1))
+    assert theirs.release_of() == 1
+    assert theirs.content(first_root=OURS)["changed"] is False
+    assert theirs.publish(1, told["target"])["changed"] is False
+
+
+def test_own_sticks_and_new_ones_are_written_without_a_word(builder: Builder) -> None:
+    target = builder.content(first_root=OURS)["target"]
+    assert builder.publish(1, target)["changed"]
+    assert not builder.content(first_root=OURS).get("failed")
+    assert builder.content(first_root="?")["reason"] == "invalid"

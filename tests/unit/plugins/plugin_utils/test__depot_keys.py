@@ -204,8 +204,33 @@ def test_only_keys_at_hand_are_opened(tmp_path: Path) -> None:
     for name in ("root-1", "root-2"):
         make_key(tmp_path, name, SECRET)
     (tmp_path / "root-2.pem").unlink()
-    signers = open_signers(tmp_path, ["root-1", "root-2"], {"root-1": SECRET})
-    assert [signer.public_key.keyid for signer in signers] == [read_public(tmp_path, "root-1").keyid]
+    ids = [read_public(tmp_path, name).keyid for name in ("root-1", "root-2")]
+    signers, closed = open_signers(tmp_path, ["root-1", "root-2"], ids, {"root-1": SECRET})
+    assert ([signer.public_key.keyid for signer in signers], closed) == (ids[:1], {})
+
+
+def test_a_key_that_may_not_sign_is_not_opened(tmp_path: Path) -> None:
+    for name in ("targets-1", "targets-2"):
+        make_key(tmp_path, name, SECRET)
+    (tmp_path / "targets-1.pem").write_bytes(b"torn")
+    ids = [read_public(tmp_path, "targets-2").keyid]
+    signers, closed = open_signers(tmp_path, ["targets-1", "targets-2"], ids, {"targets-2": SECRET})
+    assert ([signer.public_key.keyid for signer in signers], closed) == (ids, {})
+
+
+def test_why_a_key_stays_closed_is_told_and_the_others_are_opened(tmp_path: Path) -> None:
+    for name in ("targets-1", "targets-2", "targets-3"):
+        make_key(tmp_path, name, SECRET)
+    (tmp_path / "targets-2.uri").write_text("hsm:2\n")
+    ids = [read_public(tmp_path, name).keyid for name in ("targets-1", "targets-2", "targets-3")]
+    signers, closed = open_signers(tmp_path, ["targets-1", "targets-2", "targets-3"], ids, {"targets-3": SECRET})
+    assert [signer.public_key.keyid for signer in signers] == ids[2:]
+    assert {name: error.reason for name, error in closed.items()} == {
+        "targets-1": "passphrase",
+        "targets-2": "key_missing",
+    }
+    with pytest.raises(DepotError, match="does not open"):
+        open_signers(tmp_path, ["targets-1"], ids, {"targets-1": "hunter2"})
 
 
 def test_roots_come_in_order_and_none_may_lack(tmp_path: Path) -> None:
