@@ -352,7 +352,7 @@ def test_rules_whose_folder_is_not_there_are_left_out_because_the_kernel_would_t
     static = [line.split()[1] for line in rules([one for one in FOLDERS if one != "/usr/lib/systemd/system"])]
     assert "/etc/containerd" in static  # its own folder is /etc
     assert not [path for path in static if path.startswith("/usr/lib/")]
-    data = {"docker_host_audit_rules_data": True, "docker_host_data_root": "/data/docker"}
+    data: dict[str, t.Any] = {"docker_host_audit_rules_data": True, "docker_host_data_root": "/data/docker"}
     assert not any("/data" in line for line in rules(**data))
     assert "-w /data/docker -p wa -k docker" in rules([*FOLDERS, "/data"], **data)
 
