@@ -13,17 +13,20 @@ a transaction of its own (`gently`): so containers outlive the way back from a r
 from __future__ import annotations
 
 import os
+import typing as t
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils import _docker_restart
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon import (
     LIVE_RESTORE,
     Action,
+    Document,
     Draft,
     Effect,
     Plan,
     Step,
     Wanted,
+    between,
     draft,
     draft_of,
     effect_of,
@@ -35,7 +38,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon im
     taken_text,
     written,
 )
-from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_checks import check
+from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_checks import Surroundings, check
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_look import (
     Found,
     Pending,
@@ -75,6 +78,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_run 
     Asking,
     transact,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import HostError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import sync_dir
 from ansible_collections.emorobcare.fleet.plugins.module_utils._zipapp import (
     interpreter,
@@ -143,7 +147,7 @@ def run(request: Request, *, check_mode: bool, runner: Run = run_command) -> Don
     """
     recovered = () if check_mode else _settle(request.folder)
     due = look_and_plan(request, runner)
-    told = transact(_last(request, due), folder=request.folder, probe=None, check=True)
+    told = transact(_last(request, due, due.plan.action), folder=request.folder, probe=None, check=True)
     told = replace(told, recovered=(*recovered, *told.recovered))
     changed = told.changed or due.plan.action != "none" or bool(recovered)
     if check_mode or not changed:
@@ -163,24 +167,42 @@ def _carry_out(request: Request, due: Due, runner: Run) -> tuple[Outcome, Report
     steps: list[Step] = []
     last = due.plan.action
     if last == "restart" and due.keeps_containers:
-        steps, last = gently(due.draft, live_now=due.found.live_restore)
+        startable = _startable(request, due, runner)
+        steps, last = gently(due.draft, live_now=due.found.live_restore, startable=startable)
     document, probes = due.draft.before, Outcome(False)
     reports: list[Report | None] = []
     for step in steps:
-        made = Draft(document, step.document, written(step.document), due.draft.changed)
+        made = between(document, step.document, written(step.document))
+        # Of a reload that is a reload as well: live-restore that stays on harms nothing, and a restart may.
         change = _present(request, due, made, step.action)
-        outcome, report = _transact(request, change, made, step.action, runner, ask=step.action == "restart")
+        ask = step.action == "restart"
+        outcome, report = _transact(request, change, step.action, step.action, runner, ask=ask)
         probes = outcome if outcome.before is not None else probes
         reports.append(report)
         document = made.after
-    made = replace(due.draft, before=document)
+    back = _action_back(request, between(document, due.draft.after, due.draft.text), last)
     ask = last == "restart" or not steps
-    outcome, report = _transact(request, _last(request, due, last), made, last, runner, ask=ask)
+    outcome, report = _transact(request, _last(request, due, back), last, back, runner, ask=ask)
     if not outcome.files and last == "restart":
         # Somebody has edited the file since it was written, and left in it what waits.
         report = carry_out("restart", request.order, runner)
     probes = outcome if outcome.before is not None else probes
     return probes, next((one for one in (report, *reports) if one), None)
+
+
+def _startable(request: Request, due: Due, runner: Run) -> t.Callable[[Document], bool]:
+    """Return what tells whether the engine would start with a file, as far as that can be checked."""
+
+    def startable(document: Document) -> bool:
+        wanted, made = Wanted(request.wanted.path, document), Draft({}, document, written(document), ())
+        try:
+            check(wanted, made, Surroundings(due.found.program))
+            have_checked(runner, wanted, made, due.found.program)
+        except HostError:
+            return False
+        return True
+
+    return startable
 
 
 def _settle(folder: str) -> tuple[str, ...]:
@@ -229,19 +251,20 @@ def _given_back(request: Request, found: Found) -> Draft:
     return draft_of(found.text, read_content(places, sha256).decode() if sha256 else None, path)
 
 
-def _last(request: Request, due: Due, action: Action | None = None) -> Change:
-    """Return the transaction that leaves the file as it is wanted. Its commands are for who takes it back for us."""
-    back = _commands(request, _action_back(request, due.draft, action or due.plan.action))
-    if not request.present:
-        return Change(NAME, (), back, back, "absent")
-    return _present(request, due, due.draft, action or due.plan.action)
+def _last(request: Request, due: Due, back: Action) -> Change:
+    """Return the transaction that leaves the file as it is wanted."""
+    if request.present:
+        return _present(request, due, due.draft, back)
+    commands = _commands(request, back)
+    return Change(NAME, (), commands, commands, "absent")
 
 
-def _present(request: Request, due: Due, made: Draft, action: Action) -> Change:
-    back = _commands(request, _action_back(request, made, action))
+def _present(request: Request, due: Due, made: Draft, back: Action) -> Change:
+    """Return the transaction that leaves a draft. Its commands are for who takes it back for us."""
+    commands = _commands(request, back)
     secret = has_credentials(made.text) or has_credentials(due.found.text)
     file = FileWanted(request.wanted.path, made.text, request.mode, request.owner, request.group, diff=not secret)
-    return Change(NAME, (file,), back, back)
+    return Change(NAME, (file,), commands, commands)
 
 
 def _action_back(request: Request, made: Draft, action: Action) -> Action:
@@ -275,14 +298,14 @@ def write_program(folder: str) -> None:
 
 
 def _transact(
-    request: Request, change: Change, made: Draft, action: Action, runner: Run, *, ask: bool
+    request: Request, change: Change, action: Action, back: Action, runner: Run, *, ask: bool
 ) -> tuple[Outcome, Report | None]:
     """Make one transaction.
 
+    :param back: what makes the file of before count again.
     :param ask: whether to ask what containers can do, before and after the engine is told.
     """
     reports: list[Report | None] = []
-    back = _action_back(request, made, action)
 
     def activate(way_back: bool) -> None:
         what = back if way_back else action

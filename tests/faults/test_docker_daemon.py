@@ -126,6 +126,18 @@ def test_an_engine_that_does_not_start_is_started_with_the_old_file_and_nobody_n
     }  # which was asked for, and is what saved the container
 
 
+def test_a_file_that_somebody_has_spoilt_since_the_engine_started_costs_no_container(host: Host) -> None:
+    before = host.started()
+    host.put('{"live-restor": true, "debug": true}\n')
+    result = host.done(options={"live-restore": True}, remove=["live-restor"], restart=True, timeout=10)
+    assert (result["action"], result["restarted"]["live_restore"], host.started()) == ("restart", True, before)
+    assert json.loads(host.file() or "") == {"debug": True, "live-restore": True}
+    host.put('{"live-restore": true, "oops": 1}\n')
+    wrong = host.daemon(options=BAD, remove=["oops"], restart=True, timeout=10)
+    assert (wrong["reason"], wrong["reverted"], host.started()) == ("restart_failed", True, before)
+    assert host.docker("version", "--format", "{{.Server.Version}}")
+
+
 def test_what_waited_for_a_restart_is_taken_back_as_well_when_the_engine_does_not_start(host: Host) -> None:
     host.put('{"debug": false}\n')
     result = host.done(options=BAD)

@@ -200,7 +200,28 @@ ON, OFF = {"live-restore": True}, {"live-restore": False}
 def test_live_restore_comes_first_and_goes_last(
     before: Options, after: Options, live: bool, steps: list[Step], last: str
 ) -> None:
-    assert gently(changed(before, after), live_now=live) == (steps, last)
+    made = changed(before, after)
+    assert gently(made, live_now=live, startable=lambda _document: True) == (steps, last)
+
+
+@pytest.mark.parametrize(
+    ("before", "live", "first"),
+    [
+        pytest.param({"oops": 1, "debug": True}, False, {"debug": True, **ON}, id="what both files have"),
+        pytest.param({"oops": 1, "debug": True, **ON}, True, {"debug": True, **ON}, id="and where it is on"),
+        pytest.param({"oops": 1, "debug": True, "a": "b"}, False, {"debug": True, **ON, "a": "c"}, id="the new file"),
+    ],
+)
+def test_a_file_that_the_engine_does_not_take_comes_neither_first_nor_back(
+    before: Options, live: bool, first: Options
+) -> None:
+    def startable(document: t.Mapping[str, t.Any]) -> bool:
+        return "oops" not in document and ("a" not in before or document.get("a") == "c")
+
+    after = {**{name: value for name, value in before.items() if name != "oops"}, **ON}
+    made = changed(before, {**after, "a": "c"} if "a" in before else after)
+    steps, last = gently(made, live_now=live, startable=startable)
+    assert (steps, last) == ([Step(first, "reload")], "restart")
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ class Fake:
     acts: list[str] = field(default_factory=list)
     bad: str = "max-fle"
     silent: bool = False
+    deaf: bool = False
     pid: int = 7
 
     def __call__(
@@ -74,6 +75,9 @@ class Fake:
         self.acts.append(action)
         text = self.file.read_text() if self.file.exists() else "{}"
         document = json.loads(text)
+        if self.deaf or "bogus" in text:
+            self.deaf = False
+            raise HostError("the engine has not taken its file", reason="reload_failed")
         if action == "reload":
             self.has.update({key: document[key] for key in ("live-restore", "debug") if key in document})
             return None
@@ -148,6 +152,19 @@ def test_live_restore_is_reloaded_before_the_engine_is_restarted(run: Run, fake:
     assert (content(fake), fake.has) == ({**ON, "init": True}, {**ON, "init": True})
     assert not run(options={**ON, "init": True}, restart=True)["changed"]
     assert len(fake.acts) == 2
+
+
+def test_a_file_that_the_engine_does_not_take_is_never_what_it_is_told_to_read(run: Run, fake: Fake) -> None:
+    fake.file.write_text('{"bogus": true, "debug": true}')
+    result = run(remove=["bogus"], options={**ON, "init": True}, restart=True)
+    assert (result["action"], fake.acts) == ("restart", ["reload", "restart"])
+    assert content(fake) == fake.has == {"debug": True, **ON, "init": True}
+
+
+def test_a_reload_that_fails_is_taken_back_without_a_restart(run: Run, fake: Fake) -> None:
+    fake.deaf = True
+    result = run(options={**ON, "init": True}, restart=True)
+    assert (result["reason"], fake.acts) == ("reload_failed", ["reload", "reload"])
 
 
 def test_without_containers_one_restart_does_it(run: Run, fake: Fake) -> None:
