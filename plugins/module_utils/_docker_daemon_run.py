@@ -54,6 +54,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_restart i
     Report,
     argv_of,
     carry_out,
+    is_live,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change import (
     Change,
@@ -172,6 +173,7 @@ def _carry_out(request: Request, due: Due, runner: Run) -> tuple[Outcome, Report
     document, probes = due.draft.before, Outcome(False)
     reports: list[Report | None] = []
     for step in steps:
+        _keep_promise(due, step.action, runner)
         made = between(document, step.document, written(step.document))
         # Of a reload that is a reload as well: live-restore that stays on harms nothing, and a restart may.
         change = _present(request, due, made, step.action)
@@ -180,14 +182,25 @@ def _carry_out(request: Request, due: Due, runner: Run) -> tuple[Outcome, Report
         probes = outcome if outcome.before is not None else probes
         reports.append(report)
         document = made.after
+    _keep_promise(due, last, runner)
     back = _action_back(request, between(document, due.draft.after, due.draft.text), last)
     ask = last == "restart" or not steps
     outcome, report = _transact(request, _last(request, due, back), last, back, runner, ask=ask)
-    if not outcome.files and last == "restart":
-        # Somebody has edited the file since it was written, and left in it what waits.
-        report = carry_out("restart", request.order, runner)
     probes = outcome if outcome.before is not None else probes
     return probes, next((one for one in (report, *reports) if one), None)
+
+
+def _keep_promise(due: Due, action: Action, runner: Run) -> None:
+    """Refuse a restart that would stop containers which are to run on.
+
+    :raises HostError: the engine has not switched live-restore on, whatever its file says.
+    """
+    if action == "restart" and due.keeps_containers and not is_live(runner):
+        raise HostError(
+            f"the engine was told to read {LIVE_RESTORE} in its file and does not have it (docker info), so a restart "
+            f"would stop {len(due.found.running)} containers. It was not restarted; its log says why",
+            reason="reload_failed",
+        )
 
 
 def _startable(request: Request, due: Due, runner: Run) -> t.Callable[[Document], bool]:
@@ -316,6 +329,9 @@ def _transact(
     outcome = transact(
         change, folder=request.folder, probe=probe, check=False, activate=activate, settle=request.settle
     )
+    if not outcome.files:
+        # The file is so already: somebody has written it and not told the engine, or left in it what waits.
+        activate(False)
     return outcome, next((report for report in reports if report), None)
 
 

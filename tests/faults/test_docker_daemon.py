@@ -138,6 +138,13 @@ def test_a_file_that_somebody_has_spoilt_since_the_engine_started_costs_no_conta
     assert host.docker("version", "--format", "{{.Server.Version}}")
 
 
+def test_live_restore_that_somebody_wrote_and_told_nobody_is_told_before_the_restart(host: Host) -> None:
+    host.put('{\n  "live-restore": true\n}\n')
+    before = host.started()
+    result = host.done(options={"log-level": "warn"}, restart=True, probe=False)
+    assert (result["restarted"]["live_restore"], host.started()) == (True, before)
+
+
 def test_what_waited_for_a_restart_is_taken_back_as_well_when_the_engine_does_not_start(host: Host) -> None:
     host.put('{"debug": false}\n')
     result = host.done(options=BAD)

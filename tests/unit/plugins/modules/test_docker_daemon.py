@@ -41,6 +41,7 @@ class Fake:
     bad: str = "max-fle"
     silent: bool = False
     deaf: bool = False
+    takes: tuple[str, ...] = ("live-restore", "debug")
     pid: int = 7
 
     def __call__(
@@ -56,6 +57,8 @@ class Fake:
         if words.startswith("dockerd --validate"):
             return self._validated(argv[2].partition("=")[2])
         if words.startswith("docker info"):
+            if argv[-1] == "{{.LiveRestoreEnabled}}":
+                return Answer(0, str(self._info()["LiveRestoreEnabled"]).lower())
             return Answer(1, "", "Cannot connect") if self.silent else Answer(0, json.dumps(self._info()))
         if words.startswith("docker container ls"):
             return Answer(0, "\n".join(str(number) for number in range(self.containers)))
@@ -79,7 +82,7 @@ class Fake:
             self.deaf = False
             raise HostError("the engine has not taken its file", reason="reload_failed")
         if action == "reload":
-            self.has.update({key: document[key] for key in ("live-restore", "debug") if key in document})
+            self.has.update({key: document[key] for key in self.takes if key in document})
             return None
         if self.bad in text:
             raise HostError("the engine did not start: unknown log opt", reason="restart_failed")
@@ -165,6 +168,19 @@ def test_a_reload_that_fails_is_taken_back_without_a_restart(run: Run, fake: Fak
     fake.deaf = True
     result = run(options={**ON, "init": True}, restart=True)
     assert (result["reason"], fake.acts) == ("reload_failed", ["reload", "reload"])
+
+
+def test_live_restore_that_is_in_the_file_alone_is_told_to_the_engine_first(run: Run, fake: Fake) -> None:
+    fake.file.write_text('{\n  "live-restore": true\n}\n')
+    result = run(options={**ON, "init": True}, restart=True, mode=f"{fake.file.stat().st_mode & 0o777:o}")
+    assert (fake.acts, result["restarted"]["live_restore"]) == (["reload", "restart"], True)
+
+
+def test_an_engine_that_would_stop_what_is_to_run_on_is_not_restarted(run: Run, fake: Fake) -> None:
+    fake.takes = ()
+    result = run(options={**ON, "init": True}, restart=True)
+    assert (result["reason"], fake.acts, content(fake)) == ("reload_failed", ["reload"], ON)
+    assert "would stop 1 containers" in result["msg"]
 
 
 def test_without_containers_one_restart_does_it(run: Run, fake: Fake) -> None:
