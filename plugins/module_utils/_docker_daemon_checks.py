@@ -107,15 +107,32 @@ def check(wanted: Wanted, draft: Draft, around: Surroundings) -> None:
 
     :raises HostError: with all that is wrong, and the reason of what is told first.
     """
-    found = [
-        *_unread(wanted.path, around.program),
-        *_asked_badly(wanted),
-        *_unknown(draft, wanted, around.program),
-        *_flags(draft, around.program),
-        *_swarm(draft, around),
-        *_addresses(draft, around),
-        *_hidden(draft, around.held),
-    ]
+    _refuse(
+        [
+            *_unread(wanted.path, around.program),
+            *_asked_badly(wanted),
+            *_unknown(draft, wanted, around.program),
+            *_flags(draft, around.program),
+            *_misfits(draft, around),
+        ]
+    )
+
+
+def check_given_back(draft: Draft, around: Surroundings) -> None:
+    """Refuse a file of before that does not fit what there is now; the engine has taken it once, as such.
+
+    :raises HostError: see `check`.
+    """
+    _refuse([*_misfits(draft, around)])
+
+
+def _misfits(draft: Draft, around: Surroundings) -> t.Iterator[Refusal]:
+    yield from _swarm(draft, around)
+    yield from _addresses(draft, around)
+    yield from _hidden(draft, around.held)
+
+
+def _refuse(found: t.Sequence[Refusal]) -> None:
     if found:
         message = "; ".join(refusal.message for refusal in found)
         raise HostError(f"{message}. Nothing was changed", reason=found[0].reason)

@@ -38,7 +38,11 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon im
     taken_text,
     written,
 )
-from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_checks import Surroundings, check
+from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_checks import (
+    Surroundings,
+    check,
+    check_given_back,
+)
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_look import (
     Found,
     Pending,
@@ -237,6 +241,8 @@ def look_and_plan(request: Request, runner: Run) -> Due:
         check(wanted, made, look_around(runner, found, made))
         if made.changed:
             have_checked(runner, wanted, made, found.program)
+    elif made.changed:
+        check_given_back(made, look_around(runner, found, made))
     effect = effect_of(made)
     if found.silent:
         effect = replace(effect, reload=(), restart=made.changed)  # it could not say that it has read its file

@@ -82,12 +82,14 @@ class Ran:
 
     :ivar started: when it was started, in the engine's words: another moment means that it did not run on.
     :ivar kept: whether its restart policy keeps it running.
+    :ivar removed: whether the engine removes it when it ends (--rm).
     """
 
     id: str
     name: str
     started: str
     kept: bool
+    removed: bool = False
 
 
 @dataclass(frozen=True)
@@ -163,9 +165,11 @@ def _runs(container: t.Mapping[str, t.Any]) -> bool:
 
 
 def _ran(container: t.Mapping[str, t.Any]) -> Ran:
-    policy = (container.get("HostConfig", {}).get("RestartPolicy") or {}).get("Name")
+    host = container.get("HostConfig", {})
+    policy = (host.get("RestartPolicy") or {}).get("Name")
     started = str(container["State"].get("StartedAt", ""))
-    return Ran(container["Id"], container["Name"].lstrip("/"), started, policy in _KEPT)
+    removed = bool(host.get("AutoRemove"))
+    return Ran(container["Id"], container["Name"].lstrip("/"), started, policy in _KEPT, removed)
 
 
 def note_as_json(noted: Noted) -> dict[str, t.Any]:
@@ -267,8 +271,16 @@ def bring_back(run: Run, noted: Noted) -> tuple[list[str], list[str]]:
         time.sleep(_POLL)
         found = inspect(run, list(names))
     there = {one["Id"] for one in found}
+    gone = [one for id_, one in names.items() if id_ not in there]
+    unknown = [one.name for one in gone if not one.removed]
+    if unknown:
+        raise HostError(
+            f"the engine is back, but does not know what ran before: {', '.join(unknown)}. It looks for its data in "
+            "another place than before, or as another user, say (docker info)",
+            reason="restart_failed",
+        )
     anew = [one for one in found if _runs(one) and one["State"].get("StartedAt") != names[one["Id"]].started]
-    return [names[one["Id"]].name for one in anew], [one.name for id_, one in names.items() if id_ not in there]
+    return [names[one["Id"]].name for one in anew], [one.name for one in gone]
 
 
 def read_report(folder: str = FOLDER) -> Report | None:

@@ -71,7 +71,8 @@ options:
   state:
     description:
       - V(absent) gives the host back the file of before the first change, or none if there was none. A file that
-        somebody else has edited since is left alone; RV(kept) says so.
+        somebody else has edited since is left alone; RV(kept) says so. One that would hide what the engine holds by now
+        is refused, as any other.
     type: str
     choices: [present, absent]
     default: present

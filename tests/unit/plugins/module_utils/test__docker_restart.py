@@ -29,7 +29,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_restart i
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import HostError
 
 WEB = Ran("w", "web", "2026-01-01T00:00:01Z", kept=True)
-JOB = Ran("j", "job", "2026-01-01T00:00:02Z", kept=False)
+JOB = Ran("j", "job", "2026-01-01T00:00:02Z", kept=False, removed=True)
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Fake:
             "Id": id_,
             "Name": "/web" if id_ == "w" else "/job",
             "State": {"Running": id_ in self.up, "StartedAt": self.up.get(id_, "")},
-            "HostConfig": {"RestartPolicy": {"Name": policy}},
+            "HostConfig": {"RestartPolicy": {"Name": policy}, "AutoRemove": id_ == "j"},
             "NetworkSettings": {"Ports": ports},
         }
 
@@ -131,6 +131,17 @@ def test_what_the_engine_removes_when_it_ends_is_told(patched: Patched) -> None:
         fake.there.remove("j")
 
     assert patched(removed)(Fake(live=False)).lost == ("job",)
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_container_that_the_engine_has_lost_sight_of_is_a_failure(patched: Patched, live: bool) -> None:
+    def hidden(fake: Fake) -> None:
+        fake.up.clear()
+        fake.there.clear()
+
+    with pytest.raises(HostError, match="does not know what ran before: web") as caught:
+        patched(hidden)(Fake(live=live))
+    assert caught.value.reason == "restart_failed"
 
 
 def test_a_container_that_does_not_run_again_is_a_failure(patched: Patched, monkeypatch: pytest.MonkeyPatch) -> None:

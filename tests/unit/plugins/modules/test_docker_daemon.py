@@ -41,6 +41,7 @@ class Fake:
     bad: str = "max-fle"
     silent: bool = False
     deaf: bool = False
+    images: int = 1
     takes: tuple[str, ...] = ("live-restore", "debug")
     pid: int = 7
 
@@ -91,7 +92,11 @@ class Fake:
         return Report(0.5, live, True, "", 3, 0)
 
     def _info(self) -> Result:
-        return {"ServerVersion": self.version, "LiveRestoreEnabled": bool(self.has.get("live-restore")), "Images": 1}
+        return {
+            "ServerVersion": self.version,
+            "LiveRestoreEnabled": bool(self.has.get("live-restore")),
+            "Images": self.images,
+        }
 
     def _validated(self, path: str) -> Answer:
         document = json.loads(Path(path).read_text())
@@ -233,6 +238,17 @@ def test_the_file_of_before_comes_back_with_live_restore_switched_off_last(run: 
     assert (result["changed"], fake.acts, fake.file.read_text()) == (True, ["restart", "reload"], '{"debug":true}')
     assert not fake.has["live-restore"]
     assert not run(state="absent", restart=True)["changed"]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_file_of_before_that_would_hide_what_has_come_since_stays_where_it_is(
+    run: Run, fake: Fake, check: bool
+) -> None:
+    fake.images = fake.containers = 0
+    run(options={"data-root": "/srv"}, restart=True)
+    fake.images, fake.acts = 1, []
+    result = run(state="absent", restart=True, _ansible_check_mode=check)
+    assert (result["reason"], fake.acts, content(fake)) == ("data_hidden", [], {"data-root": "/srv"})
 
 
 def test_a_file_that_was_not_there_goes_again_but_one_that_was_edited_stays(run: Run, fake: Fake) -> None:
