@@ -38,6 +38,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_ke
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import HostError, Reason
 
 _DEFAULT_ROOT = "/var/lib/docker"
+_ADDED = frozenset({"runtimes"})  # what the file says of these is added to what a flag says
 _ALIKE = 3  # keys that are named beside an unknown one
 
 
@@ -231,7 +232,7 @@ def _flags(draft: Draft, program: Program) -> t.Iterator[Refusal]:
     for name in draft.after:
         flag, short = flag_of(name)
         found = f"--{flag}" if flag in given else f"-{short}" if short in given else ""
-        if found:
+        if found and name not in _ADDED:
             yield Refusal(
                 "option_is_flag",
                 f"{name}: the engine is started with {found} ({program.origin}), and refuses to be told twice, "

@@ -43,6 +43,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_ch
     check,
     check_given_back,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_keys import flags_in
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_look import (
     Found,
     Pending,
@@ -134,6 +135,11 @@ class Due:
         live = self.found.live_restore or self.draft.after.get(LIVE_RESTORE) is True
         return bool(self.found.running) and live
 
+    @property
+    def live_by_flag(self) -> bool:
+        """Whether live-restore is a flag of the engine, which its file must not say again, and which stays on."""
+        return LIVE_RESTORE in flags_in(self.found.program.arguments)
+
 
 @dataclass(frozen=True)
 class Done:
@@ -171,7 +177,7 @@ def _carry_out(request: Request, due: Due, runner: Run) -> tuple[Outcome, Report
         write_program(request.folder)
     steps: list[Step] = []
     last = due.plan.action
-    if last == "restart" and due.keeps_containers:
+    if last == "restart" and due.keeps_containers and not due.live_by_flag:
         startable = _startable(request, due, runner)
         steps, last = gently(due.draft, live_now=due.found.live_restore, startable=startable)
     document, probes = due.draft.before, Outcome(False)

@@ -224,6 +224,15 @@ def test_a_flag_of_the_unit_is_refused_and_not_left_to_kill_the_engine(host: Hos
     assert "refuses to be told twice" in message
 
 
+def test_live_restore_as_a_flag_keeps_containers_and_runtimes_are_added_to_those_of_flags(engines: Engines) -> None:
+    host = engines.host("plain")
+    host.restart_by_hand("--live-restore", "--add-runtime=theirs=/usr/sbin/runc")
+    before, process = host.started(), host.engine()
+    result = host.done(options={"log-level": "warn", "runtimes": {"ours": {"path": "/usr/sbin/runc"}}}, restart=True)
+    assert (result["restarted"]["live_restore"], host.started(), host.engine() != process) == (True, before, True)
+    assert {"ours", "theirs"} <= set(json.loads(host.docker("info", "--format", "{{json .Runtimes}}")))
+
+
 @pytest.mark.parametrize(
     ("reason", "options", "says"),
     [

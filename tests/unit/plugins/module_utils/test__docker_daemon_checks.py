@@ -162,6 +162,9 @@ def test_a_refusal_says_what_is_wrong_and_the_way_out(
         pytest.param({"features": {"buildkit": True}}, Surroundings(NEW, held=FULL), id="another feature"),
         pytest.param({"default-shm-size": "64M", "mtu": 1400, "ip": "127.0.0.1"}, Surroundings(OLD), id="kinds"),
         pytest.param({"debug": True}, Surroundings(Program((26, 1), (f"--config-file={PATH}",))), id="the same file"),
+        pytest.param(
+            {"runtimes": {}}, Surroundings(Program((26, 1), ("--add-runtime=x=/y",))), id="the one key beside its flag"
+        ),
     ],
 )
 def test_what_an_engine_takes_is_not_refused(options: dict[str, t.Any], around: Surroundings) -> None:

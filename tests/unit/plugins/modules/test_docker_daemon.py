@@ -41,6 +41,7 @@ class Fake:
     bad: str = "max-fle"
     silent: bool = False
     deaf: bool = False
+    flags: tuple[str, ...] = ()
     images: int = 1
     takes: tuple[str, ...] = ("live-restore", "debug")
     pid: int = 7
@@ -73,7 +74,7 @@ class Fake:
         return Answer(0, "")
 
     def engine(self, _run: t.Any, _pid_file: str) -> Engine:
-        return Engine(self.pid, str(self.start), "docker.service", ("-H", "fd://"), "unit docker.service")
+        return Engine(self.pid, str(self.start), "docker.service", ("-H", "fd://", *self.flags), "unit docker.service")
 
     def carry_out(self, action: str, order: Order, run: t.Any) -> Report | None:
         self.acts.append(action)
@@ -94,7 +95,7 @@ class Fake:
     def _info(self) -> Result:
         return {
             "ServerVersion": self.version,
-            "LiveRestoreEnabled": bool(self.has.get("live-restore")),
+            "LiveRestoreEnabled": bool(self.has.get("live-restore")) or "--live-restore" in self.flags,
             "Images": self.images,
         }
 
@@ -186,6 +187,13 @@ def test_an_engine_that_would_stop_what_is_to_run_on_is_not_restarted(run: Run, 
     result = run(options={**ON, "init": True}, restart=True)
     assert (result["reason"], fake.acts, content(fake)) == ("reload_failed", ["reload"], ON)
     assert "would stop 1 containers" in result["msg"]
+
+
+def test_an_engine_with_live_restore_as_a_flag_is_not_told_again(run: Run, fake: Fake) -> None:
+    fake.flags = ("--live-restore",)
+    result = run(options={"init": True}, restart=True)
+    assert (result["action"], fake.acts, content(fake)) == ("restart", ["restart"], {"init": True})
+    assert "run on meanwhile: 1" in result["msg"]
 
 
 def test_without_containers_one_restart_does_it(run: Run, fake: Fake) -> None:
