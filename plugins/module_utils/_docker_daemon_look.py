@@ -35,7 +35,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_ch
     explain_unknown,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_keys import checks_itself
-from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_engine import Engine, Run, find_engine
+from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_engine import NOT_FOUND, Engine, Run, find_engine
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_restart import FOLDER, inspect
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change import digest
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import HostError
@@ -94,7 +94,7 @@ def read_file(path: str) -> str | None:
 def look(run: Run, path: str, pid_file: str) -> Found:
     """Look at file, engine and containers.
 
-    :raises HostError: there is no engine on this host, or the file cannot be read.
+    :raises HostError: there is no engine on this host, nothing to ask it with, or the file cannot be read.
     """
     engine = find_engine(run, pid_file)
     said = run(["dockerd", "--version"])
@@ -112,6 +112,12 @@ def look(run: Run, path: str, pid_file: str) -> Found:
 
 def _info(run: Run) -> Document:
     answer = run(["docker", "info", "--format", "{{json .}}"])
+    if answer.code == NOT_FOUND:
+        raise HostError(
+            "there is no docker command on this host, so its engine cannot be asked: install it (package docker-cli of "
+            "Debian, docker-ce-cli of Docker). Nothing was changed",
+            reason="engine_unavailable",
+        )
     try:
         info = json.loads(answer.stdout)
     except ValueError:

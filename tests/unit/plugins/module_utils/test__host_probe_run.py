@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils import _host_probe_inside
+from ansible_collections.emorobcare.fleet.plugins.module_utils import _host_probe_inside, _host_probe_run
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Answer, Stream
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_probe import NAMES, Probe
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_probe_container import PREFIX, Asked
@@ -99,6 +99,20 @@ def test_a_container_that_does_all_passes_and_leaves_nothing(volume: Path, tmp_p
     }
     assert engine.removed == ["container", "network", "volume", "image"]
     assert os.listdir(tmp_path / "work") == []
+
+
+def test_the_engine_that_is_asked_is_this_hosts_whatever_context_is_in_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def command_line(environment: t.Mapping[str, str]) -> t.NoReturn:
+        assert environment["DOCKER_CONTEXT"] == "default"
+        assert "DOCKER_HOST" not in environment
+        raise ReleaseError("asked", reason="docker_failed")
+
+    monkeypatch.setenv("DOCKER_HOST", "tcp://elsewhere:2375")
+    monkeypatch.setattr(_host_probe_run, "DockerCli", command_line)
+    with pytest.raises(ReleaseError, match="asked"):
+        probe(Asked(), work=str(tmp_path))
 
 
 @pytest.mark.parametrize(

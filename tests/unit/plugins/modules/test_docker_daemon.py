@@ -41,6 +41,7 @@ class Fake:
     bad: str = "max-fle"
     silent: bool = False
     deaf: bool = False
+    command_line: bool = True
     flags: tuple[str, ...] = ()
     images: int = 1
     takes: tuple[str, ...] = ("live-restore", "debug")
@@ -54,6 +55,8 @@ class Fake:
         environment: t.Mapping[str, str] | None = None,
     ) -> Answer:
         words = " ".join(argv)
+        if argv[0] == "docker" and not self.command_line:
+            return Answer(127, "", "docker: No such file or directory")
         if words == "dockerd --version":
             return Answer(0, f"Docker version {self.version}, build 0")
         if words.startswith("dockerd --validate"):
@@ -343,6 +346,13 @@ def test_a_host_without_an_engine_is_told_the_way_out(run: Run, fake: Fake) -> N
     result = run(options={"debug": True})
     assert result["reason"] == "engine_unavailable"
     assert "emorobcare.fleet.docker_host" in result["msg"]
+
+
+def test_a_host_without_the_command_line_is_told_its_package_and_nothing_is_restarted(run: Run, fake: Fake) -> None:
+    fake.command_line = False
+    result = run(options={"init": True}, restart=True)
+    assert (result["reason"], fake.acts, fake.file.exists()) == ("engine_unavailable", [], False)
+    assert "package docker-cli" in result["msg"]
 
 
 def test_containers_older_than_the_limit_are_named(run: Run, fake: Fake) -> None:
