@@ -57,6 +57,7 @@ _NOTE, _REPORT, _LOCK = "note.json", "report.json", "lock"
 _POLL = 0.05  # seconds
 _PATIENCE = 30.0  # seconds for containers to run again
 _RECENT = 600.0  # seconds for which a note of what ran counts
+_TASK = "com.docker.swarm.task.id"  # label of what a Swarm runs
 _KEPT = ("always", "unless-stopped")  # restart policies of what is to run whatever happens
 
 
@@ -141,7 +142,7 @@ def inspect(run: Run, ids: t.Sequence[str]) -> list[dict[str, t.Any]]:
 
 
 def look(run: Run, engine: Engine) -> Noted:
-    """Note what runs.
+    """Note what runs, but for the tasks of a Swarm: it ends those and makes others in their place.
 
     :raises HostError: the engine does not answer.
     """
@@ -149,7 +150,7 @@ def look(run: Run, engine: Engine) -> Noted:
     if listed.code:
         raise HostError(f"the engine does not answer: {printable(listed.stderr)}", reason="engine_unavailable")
     running = [one for one in inspect(run, listed.stdout.split()) if _runs(one)]
-    containers = sorted((_ran(one) for one in running), key=lambda one: one.started)
+    containers = sorted((_ran(one) for one in running if not _is_task(one)), key=lambda one: one.started)
     launch = None if engine.unit else read_launch(engine)
     return Noted(tuple(containers), published(running), is_live(run), launch)
 
@@ -162,6 +163,10 @@ def is_live(run: Run) -> bool:
 def _runs(container: t.Mapping[str, t.Any]) -> bool:
     state = container["State"]
     return bool(state.get("Running")) and not state.get("Restarting")
+
+
+def _is_task(container: t.Mapping[str, t.Any]) -> bool:
+    return _TASK in (container.get("Config", {}).get("Labels") or {})
 
 
 def _ran(container: t.Mapping[str, t.Any]) -> Ran:

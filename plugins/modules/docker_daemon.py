@@ -81,7 +81,8 @@ options:
     description:
       - Whether the engine may be restarted where a reload is not enough.
       - Without C(live-restore) that stops all containers. Those that ran are started again, whatever their restart
-        policy; those that are removed when they end (C(--rm)) are lost.
+        policy; those that are removed when they end (C(--rm)) are lost. A Swarm runs its tasks again by itself, in new
+        containers.
     type: bool
     default: false
   hold:

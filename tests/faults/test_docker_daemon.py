@@ -271,6 +271,23 @@ def test_live_restore_in_a_swarm_is_refused(new: Host) -> None:
         new.docker("swarm", "leave", "--force")
 
 
+def test_a_restart_leaves_the_tasks_of_a_swarm_to_it(new: Host, base: str) -> None:
+    def tasks() -> str:
+        return new.docker("ps", "--quiet", "--no-trunc", "--filter", "label=com.docker.swarm.service.name=sleeper")
+
+    new.docker("swarm", "init", "--advertise-addr", new.address)
+    try:
+        sleep = [base, PYTHON, "-S", "-c", "import time; time.sleep(600)"]
+        new.docker("service", "create", "--detach", "--no-resolve-image", "--name", "sleeper", *sleep)
+        wait_for(lambda: tasks() != "")
+        before = tasks()
+        result = new.done(options={"log-level": "warn"}, restart=True, probe=False)
+        assert result["restarted"]["restarted"] == ["web"]
+        wait_for(lambda: tasks() != "" and before not in tasks())
+    finally:
+        new.docker("swarm", "leave", "--force")
+
+
 @pytest.mark.parametrize("state", ["up", "down"])
 def test_killed_in_mid_restart_the_old_file_and_a_running_engine_come_back_by_themselves(new: Host, state: str) -> None:
     process = new.start_program(KILLED, {"options": GOOD, "restart": True, "probe": False}, state)

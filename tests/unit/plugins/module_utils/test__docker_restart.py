@@ -40,6 +40,7 @@ class Fake:
     startable: bool = True
     up: dict[str, str] = field(default_factory=lambda: {"j": JOB.started, "w": WEB.started})
     there: list[str] = field(default_factory=lambda: ["j", "w"])
+    tasks: tuple[str, ...] = ()
     asked: list[str] = field(default_factory=list)
 
     def __call__(
@@ -69,6 +70,7 @@ class Fake:
         return {
             "Id": id_,
             "Name": "/web" if id_ == "w" else "/job",
+            "Config": {"Labels": {"com.docker.swarm.task.id": "t"} if id_ in self.tasks else None},
             "State": {"Running": id_ in self.up, "StartedAt": self.up.get(id_, "")},
             "HostConfig": {"RestartPolicy": {"Name": policy}, "AutoRemove": id_ == "j"},
             "NetworkSettings": {"Ports": ports},
@@ -123,6 +125,12 @@ def test_a_job_that_ended_by_itself_meanwhile_is_not_run_once_more(patched: Patc
     fake = Fake()
     report = patched(ended)(fake)
     assert (report.restarted, "j" in fake.up) == ((), False)
+
+
+def test_what_a_swarm_runs_is_left_to_it(patched: Patched) -> None:
+    fake = Fake(live=False, tasks=("j",))
+    report = patched(stopped)(fake)
+    assert ("docker container start -- w" in fake.asked, report.restarted) == (True, ("web",))
 
 
 def test_what_the_engine_removes_when_it_ends_is_told(patched: Patched) -> None:
