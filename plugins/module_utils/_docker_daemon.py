@@ -26,6 +26,12 @@ _ENDLESS = DEFAULT_LOG_DRIVER  # of the drivers that keep logs on the host, the 
 SNAPSHOTTER = "containerd-snapshotter"
 # What a URL holds besides its host: a proxy's password has no business in a diff.
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s\"@]+(?=@)")
+# Nor has what a key's name says to be one: splunk-token, say.
+_SECRETS = re.compile(
+    r"""("[^"]*(?:token|password|secret)[^"]*"|"[^"]*key")(\s*:\s*)(?:"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*)""",
+    re.IGNORECASE,
+)
+_MASK = "********"
 
 
 @dataclass(frozen=True)
@@ -310,9 +316,9 @@ def _is_stale(container: Container, driver: str, options: t.Mapping[str, str], l
 
 def has_credentials(text: str | None) -> bool:
     """Tell whether a file has what a diff must not show."""
-    return bool(_CREDENTIALS.search(text or ""))
+    return any(pattern.search(text or "") for pattern in (_CREDENTIALS, _SECRETS))
 
 
 def shown(text: str | None) -> str:
-    """Return a file as a diff may show it: without what is before the @ of a URL."""
-    return _CREDENTIALS.sub("********", text or "")
+    """Return a file as a diff may show it: without what is before the @ of a URL, and what a key says to be secret."""
+    return _CREDENTIALS.sub(_MASK, _SECRETS.sub(rf'\1\2"{_MASK}"', text or ""))

@@ -102,6 +102,7 @@ class Request:
     """What the task asks for.
 
     :ivar restart: whether the engine may be restarted.
+    :ivar mode: None to leave the file's as it is; of a new one 0644.
     :ivar probe: asks what containers can do; None not to ask.
     :ivar settle: seconds until what passed before must pass again.
     :ivar folder: where the host remembers its changes.
@@ -111,7 +112,7 @@ class Request:
     present: bool = True
     restart: bool = False
     order: Order = field(default_factory=Order)
-    mode: int = 0o644
+    mode: int | None = None
     owner: str = "root"
     group: str = "root"
     probe: Asking | None = None

@@ -32,6 +32,8 @@ attributes:
     support: full
   diff_mode:
     support: full
+    details: Shown without what a URL has before its host, and without values that their names say to be secret (token,
+      password, secret, key).
   idempotent:
     support: full
 requirements:
@@ -58,9 +60,8 @@ options:
     type: path
     default: /etc/docker/daemon.json
   mode:
-    description: Mode of the file, in octal.
+    description: Mode of the file, in octal. Without it a file keeps the one that it has, and a new one gets V(0644).
     type: str
-    default: "0644"
   owner:
     description: Owner of the file.
     type: str
@@ -253,7 +254,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "options": {"type": "dict", "default": {}},
     "remove": {"type": "list", "elements": "str", "default": []},
     "path": {"type": "path", "default": "/etc/docker/daemon.json"},
-    "mode": {"type": "str", "default": "0644"},
+    "mode": {"type": "str"},
     "owner": {"type": "str", "default": "root"},
     "group": {"type": "str", "default": "root"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -274,7 +275,7 @@ def read_request(params: t.Mapping[str, t.Any]) -> Request:
     :raises HostError: a number makes no sense.
     """
     try:
-        mode = int(params["mode"], _OCTAL)
+        mode = None if params["mode"] is None else int(params["mode"], _OCTAL)
     except ValueError:
         raise HostError(f"mode: {params['mode']!r} is no mode; use 0644, for example", reason="invalid") from None
     for option, lowest in (("hold", 0), ("drain", 0), ("timeout", 1)):

@@ -273,3 +273,20 @@ def test_passwords_in_urls_are_not_shown() -> None:
     assert has_credentials(text)
     assert shown(text) == text.replace("me:secret", "********")
     assert not has_credentials('{"registry-mirrors": ["https://mirror.example/x@sha256"]}')
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        pytest.param('{"splunk-token": "a\\"b"}', '{"splunk-token": "********"}', id="a token with a quote"),
+        pytest.param('{"PASSWORD":"x", "tag": "y"}', '{"PASSWORD":"********", "tag": "y"}', id="capitals"),
+        pytest.param('{"client-secret-id" : 12}', '{"client-secret-id" : "********"}', id="a number"),
+        pytest.param('{"gelf-key": "x"}', '{"gelf-key": "********"}', id="a key"),
+        pytest.param('{"deprecated-key-path": "/k"}', '{"deprecated-key-path": "/k"}', id="where a key is"),
+        pytest.param('{"labels": ["token"], "a": "b"}', '{"labels": ["token"], "a": "b"}', id="a value"),
+        pytest.param('{"token": "", "secret": true}', '{"token": "********", "secret": true}', id="a switch"),
+    ],
+)
+def test_what_its_name_says_to_be_secret_is_not_shown(text: str, masked: str) -> None:
+    assert shown(text) == masked
+    assert has_credentials(text) == (text != masked)

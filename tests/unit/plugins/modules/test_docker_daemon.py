@@ -292,7 +292,7 @@ def test_the_whole_difference_is_shown_not_that_of_the_last_step(run: Run, fake:
 def test_a_mode_alone_is_no_matter_for_the_engine(run: Run, fake: Fake) -> None:
     fake.file.write_text("{}")
     fake.file.chmod(0o666)
-    assert run(restart=True)["changed"]
+    assert run(restart=True, mode="0644")["changed"]
     assert (fake.acts, fake.file.stat().st_mode & 0o777) == ([], 0o644)
 
 
@@ -359,9 +359,24 @@ def test_containers_older_than_the_limit_are_named(run: Run, fake: Fake) -> None
     assert run(options={"log-opts": {"max-size": "1m"}}, restart=True)["stale"] == ["web"]
 
 
-def test_a_password_is_in_no_difference(run: Run) -> None:
-    proxies = {"proxies": {"http-proxy": "http://me:geheim@proxy:1"}}
-    assert "geheim" not in json.dumps(run(options=proxies, _ansible_diff=True)["diff"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"proxies": {"http-proxy": "http://me:geheim@proxy:1"}}, id="of a proxy"),
+        pytest.param({"log-opts": {"splunk-token": "geheim"}}, id="of a log driver"),
+    ],
+)
+def test_a_password_is_in_no_difference(run: Run, options: Result) -> None:
+    diff = json.dumps(run(options=options, _ansible_diff=True)["diff"])
+    assert ("geheim" in diff, "********" in diff) == (False, True)
+
+
+def test_a_file_that_is_not_for_all_to_read_stays_so_and_a_new_one_is(run: Run, fake: Fake) -> None:
+    run(options={"debug": True})
+    assert fake.file.stat().st_mode & 0o777 == 0o644
+    fake.file.chmod(0o600)
+    run(options={"init": True})
+    assert fake.file.stat().st_mode & 0o777 == 0o600
 
 
 def test_the_documentation_says_what_the_options_are() -> None:
