@@ -149,9 +149,11 @@ class _Run:
         except ReleaseError as exc:
             return all_alike("not applicable", f"no image could be made for the probes: {exc}")
         try:
-            said = self._start()
-        except ReleaseError as exc:
+            return self._found(self._start())
+        except ReleaseError as exc:  # an engine may end at any question
             return all_alike("fail", printable(str(exc), _SAID))
+
+    def _found(self, said: t.Mapping[str, t.Any]) -> dict[str, Probe]:
         found = {
             "dns": self._compared("dns", self._asked.dns, said),
             "outbound": self._compared("outbound", self._asked.outbound, said),
