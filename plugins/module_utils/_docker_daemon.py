@@ -253,18 +253,13 @@ def effect_of(changed: Draft) -> Effect:
     reload, restart, bridge = [], [], []
     for name in changed.changed:
         key = KEYS.get(name)
-        if key and key.reload and name not in changed.removed and not _stores_elsewhere(changed, name):
+        if key and key.reload and name not in changed.removed:
             reload.append(name)
         else:
             restart.append(name)
         if key and key.bridge:
             bridge.append(name)
     return Effect(tuple(reload), tuple(restart), tuple(bridge))
-
-
-def _stores_elsewhere(changed: Draft, name: str) -> bool:
-    """Tell whether a change of `features` is one of where images are stored, which only a start brings about."""
-    return name == "features" and snapshotter(changed.before) != snapshotter(changed.after)
 
 
 def snapshotter(document: Document) -> bool | None:

@@ -89,7 +89,7 @@ _ALL = [
     Key("deprecated-key-path", "text"),
     Key("dns-opts", "texts", "dns-opt"),
     Key("exec-opts", "texts", "exec-opt"),
-    Key("features", "map", reload=True),
+    Key("features", "map"),  # a reload counts for some alone: not for cdi, nor for where images are stored
     Key("hosts", "texts", "host", "H"),
     Key("insecure-registries", "texts", "insecure-registry", reload=True),
     Key("labels", "texts", "label", reload=True),
