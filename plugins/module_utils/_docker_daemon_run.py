@@ -336,7 +336,7 @@ def _transact(
     def activate(way_back: bool) -> None:
         what = back if way_back else action
         if what != "none":
-            reports.append(carry_out(what, request.order, runner))
+            reports.append(carry_out(what, request.order, runner, way_back=way_back))
 
     probe = request.probe if ask and action != "none" else None
     outcome = transact(

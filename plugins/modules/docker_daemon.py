@@ -82,8 +82,9 @@ options:
     description:
       - Whether the engine may be restarted where a reload is not enough.
       - Without C(live-restore) that stops all containers. Those that ran are started again, whatever their restart
-        policy; those that are removed when they end (C(--rm)) are lost. A Swarm runs its tasks again by itself, in new
-        containers.
+        policy; those that are removed when they end (C(--rm)) are lost. One that does not run again takes the change
+        back, unless it has no policy and ends well (with exit code 0), as a job does. A Swarm runs its tasks again by
+        itself, in new containers.
     type: bool
     default: false
   hold:

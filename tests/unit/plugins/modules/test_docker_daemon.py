@@ -41,6 +41,7 @@ class Fake:
     bad: str = "max-fle"
     silent: bool = False
     deaf: bool = False
+    lame: bool = False
     command_line: bool = True
     flags: tuple[str, ...] = ()
     images: int = 1
@@ -79,7 +80,7 @@ class Fake:
     def engine(self, _run: t.Any, _pid_file: str) -> Engine:
         return Engine(self.pid, str(self.start), "docker.service", ("-H", "fd://", *self.flags), "unit docker.service")
 
-    def carry_out(self, action: str, order: Order, run: t.Any) -> Report | None:
+    def carry_out(self, action: str, order: Order, run: t.Any, *, way_back: bool = False) -> Report | None:
         self.acts.append(action)
         text = self.file.read_text() if self.file.exists() else "{}"
         document = json.loads(text)
@@ -89,6 +90,8 @@ class Fake:
         if action == "reload":
             self.has.update({key: document[key] for key in self.takes if key in document})
             return None
+        if way_back and self.lame:
+            raise HostError("what ran before does not run again: web", reason="restart_failed", vain=True)
         if self.bad in text:
             raise HostError("the engine did not start: unknown log opt", reason="restart_failed")
         self.start += 1
@@ -239,6 +242,13 @@ def test_an_engine_that_does_not_start_gets_its_file_back(run: Run, fake: Fake) 
     assert (result["failed"], result["reason"], result["reverted"]) == (True, "restart_failed", True)
     assert fake.file.read_text() == '{"debug":true}'
     assert fake.acts == ["restart", "restart"]
+
+
+def test_a_container_that_does_not_come_up_restarts_the_engine_twice_and_not_more(run: Run, fake: Fake) -> None:
+    fake.lame = True
+    result = run(options={"log-opts": {"max-fle": "3"}}, restart=True)
+    assert (result["reason"], result["reverted"], fake.acts) == ("restart_failed", True, ["restart", "restart"])
+    assert "does not work: what ran before does not run again: web" in result["msg"]
 
 
 def test_the_file_of_before_comes_back_with_live_restore_switched_off_last(run: Run, fake: Fake) -> None:
