@@ -83,7 +83,7 @@ def read_file(path: str) -> str | None:
     :raises HostError: it is no text.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", newline="") as file:  # as it is, so that its digest is that of the file
             return file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -13,6 +13,7 @@ a transaction of its own (`gently`): so containers outlive the way back from a r
 from __future__ import annotations
 
 import os
+import stat
 import typing as t
 from dataclasses import dataclass, field, replace
 
@@ -165,8 +166,11 @@ def run(request: Request, *, check_mode: bool, runner: Run = run_command) -> Don
     if check_mode or not changed:
         return Done(due, changed, told)
     if due.plan.action == "restart" and due.pending.is_left(due.found.text):
+        # What would be refused is, before anything that waits is given up.
+        whole = look_and_plan(request, runner, due.pending)
+        request = _with_mode(request, due)
         _unwrite(request, due)
-        due = replace(look_and_plan(request, runner), pending=due.pending)
+        due = whole
     outcome, report = _carry_out(request, due, runner)
     _remember(request, due, runner)
     return Done(due, changed, replace(told, before=outcome.before, after=outcome.after), report)
@@ -181,7 +185,7 @@ def _carry_out(request: Request, due: Due, runner: Run) -> tuple[Outcome, Report
     if last == "restart" and due.keeps_containers and not due.live_by_flag:
         startable = _startable(request, due, runner)
         steps, last = gently(due.draft, live_now=due.found.live_restore, startable=startable)
-    document, probes = due.draft.before, Outcome(False)
+    document, probes, text = due.draft.before, Outcome(False), due.found.text
     reports: list[Report | None] = []
     for step in steps:
         _keep_promise(due, step.action, runner)
@@ -189,14 +193,14 @@ def _carry_out(request: Request, due: Due, runner: Run) -> tuple[Outcome, Report
         # Of a reload that is a reload as well: live-restore that stays on harms nothing, and a restart may.
         change = _present(request, due, made, step.action)
         ask = step.action == "restart"
-        outcome, report = _transact(request, change, step.action, step.action, runner, ask=ask)
+        outcome, report = _transact(request, _from(text, change), step.action, step.action, runner, ask=ask)
         probes = outcome if outcome.before is not None else probes
         reports.append(report)
-        document = made.after
+        document, text = made.after, made.text
     _keep_promise(due, last, runner)
     back = _action_back(request, between(document, due.draft.after, due.draft.text), last)
     ask = last == "restart" or not steps
-    outcome, report = _transact(request, _last(request, due, back), last, back, runner, ask=ask)
+    outcome, report = _transact(request, _from(text, _last(request, due, back)), last, back, runner, ask=ask)
     probes = outcome if outcome.before is not None else probes
     return probes, next((one for one in (report, *reports) if one), None)
 
@@ -235,13 +239,16 @@ def _settle(folder: str) -> tuple[str, ...]:
         return recover(folder)
 
 
-def look_and_plan(request: Request, runner: Run) -> Due:
+def look_and_plan(request: Request, runner: Run, pending: Pending | None = None) -> Due:
     """Look at all that matters, refuse what must not be, and plan.
 
+    :param pending: what waits, to plan from the file as the engine has taken it, instead of from the one that is there.
     :raises HostError: it is refused.
     """
     wanted = request.wanted
     found = look(runner, wanted.path, request.order.pid_file)
+    if pending:
+        found = replace(found, text=pending.taken)
     made = draft(found.text, wanted) if request.present else _given_back(request, found)
     if request.present:
         # What a file holds already is checked only by the engine that reads it.
@@ -291,6 +298,12 @@ def _present(request: Request, due: Due, made: Draft, back: Action) -> Change:
     secret = has_credentials(made.text) or has_credentials(due.found.text)
     file = FileWanted(request.wanted.path, made.text, request.mode, request.owner, request.group, diff=not secret)
     return Change(NAME, (file,), commands, commands)
+
+
+def _from(text: str | None, change: Change) -> Change:
+    """Return a change that is refused where the file holds something else by then than what it was made from."""
+    made_from = "" if text is None else digest(text.encode())
+    return replace(change, files=tuple(replace(file, made_from=made_from) for file in change.files))
 
 
 def _action_back(request: Request, made: Draft, action: Action) -> Action:
@@ -355,7 +368,15 @@ def _unwrite(request: Request, due: Due) -> None:
     """
     path, text = request.wanted.path, due.pending.taken
     file = FileWanted(path, state="absent") if text is None else FileWanted(path, text, diff=False)
-    transact(Change(NAME, (file,)), folder=request.folder, probe=None, check=False, activate=_do_nothing)
+    change = _from(due.found.text, Change(NAME, (file,)))
+    transact(change, folder=request.folder, probe=None, check=False, activate=_do_nothing)
+
+
+def _with_mode(request: Request, due: Due) -> Request:
+    """Have a file keep its mode that is removed and written anew."""
+    if request.mode is not None or due.found.text is None:
+        return request
+    return replace(request, mode=stat.S_IMODE(os.stat(request.wanted.path).st_mode))
 
 
 def _do_nothing(_way_back: bool) -> None:

@@ -227,6 +227,31 @@ def test_what_waited_is_taken_back_as_a_whole(run: Run, fake: Fake) -> None:
     assert content(fake) == {"debug": False, **ON}
 
 
+def test_what_waits_stays_where_what_comes_now_is_refused(run: Run, fake: Fake) -> None:
+    fake.images = fake.containers = 0
+    run(options={"data-root": "/srv"})
+    kept, fake.images = fake.file.read_text(), 1
+    result = run(options={"data-root": "/srv"}, restart=True)
+    assert (result["reason"], fake.file.read_text(), fake.acts) == ("data_hidden", kept, [])
+
+
+def test_what_somebody_writes_between_the_look_and_the_lock_is_not_lost(
+    run: Run, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changing = _docker_daemon_run.write_program
+
+    def edited(folder: str) -> None:
+        fake.file.write_text('{"labels": ["by=hand"]}')
+        changing(folder)
+
+    fake.file.write_text('{"debug": false}\r\n')
+    assert run(options={"debug": True})["changed"]
+    monkeypatch.setattr(_docker_daemon_run, "write_program", edited)
+    result = run(options={"debug": False})
+    assert (result["reason"], content(fake)) == ("locked", {"labels": ["by=hand"]})
+    assert "run this again" in result["msg"]
+
+
 def test_what_somebody_edits_meanwhile_is_not_lost(run: Run, fake: Fake) -> None:
     run(options={**ON, "init": True})
     fake.file.write_text(json.dumps({**content(fake), "labels": ["by=hand"]}))
@@ -387,6 +412,8 @@ def test_a_file_that_is_not_for_all_to_read_stays_so_and_a_new_one_is(run: Run, 
     fake.file.chmod(0o600)
     run(options={"init": True})
     assert fake.file.stat().st_mode & 0o777 == 0o600
+    run(options={"init": True}, restart=True)
+    assert (fake.acts[-1], fake.file.stat().st_mode & 0o777) == ("restart", 0o600)
 
 
 def test_the_documentation_says_what_the_options_are() -> None:
