@@ -25,6 +25,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_ad
     Taken,
     asked_for,
     read_networks,
+    read_peers,
     read_taken,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_checks import (
@@ -43,6 +44,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable im
 from ansible_collections.emorobcare.fleet.plugins.module_utils._text import printable
 
 _PENDING = "pending.json"
+_RESOLVER = "/etc/resolv.conf"
 _UNKNOWN = re.compile(r"don't match any configuration option: ([^\n]*)")
 _CHECKED = re.compile(r"^unable to configure the Docker daemon with file [^:]*: ")
 # What a data root holds that is no volume.
@@ -199,7 +201,10 @@ def _taken(run: Run, draft: Draft, engine: bool) -> tuple[Taken, ...]:
     networks, bridges = read_networks(_networks(run)) if engine else ((), frozenset())
     addresses = _ip(run, "address")
     routes = _ip(run, "-4", "route", "show", "table", "all") + _ip(run, "-6", "route", "show", "table", "all")
-    return (*read_taken(addresses, routes, bridges), *networks)
+    peers = read_peers(
+        run(["ss", "-Htn", "state", "established"]).stdout, read_file(_RESOLVER) or "", addresses, bridges
+    )
+    return (*read_taken(addresses, routes, bridges), *networks, *peers)
 
 
 def _ip(run: Run, *words: str) -> list[dict[str, t.Any]]:

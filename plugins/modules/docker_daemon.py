@@ -40,7 +40,8 @@ requirements:
   - a Docker engine of version 20.10 or later on the host, which is to run as root there
   - C(docker), the command line (package docker-cli of Debian, docker-ce-cli of Docker)
   - C(nft) (package nftables) to hold new connections while the engine restarts, which would refuse them
-  - C(ip) (package iproute2), where addresses are given to containers
+  - C(ip) and C(ss) (package iproute2), where addresses are given to containers. Those of the host, of its routes, of
+    its nameservers and of who has a connection to it are refused
 options:
   options:
     description:

@@ -73,6 +73,8 @@ class Fake:
             return Answer(0, json.dumps([shown] * self.containers))
         if words.startswith("docker network"):
             return Answer(0, "[]")
+        if words.startswith("ss "):
+            return Answer(0, "0 0 10.1.2.3:22 198.51.100.7:50000")
         if words.startswith("ip -json address"):
             return Answer(0, json.dumps([{"ifname": "eth0", "addr_info": [{"local": "10.1.2.3", "prefixlen": 24}]}]))
         return Answer(0, "")
@@ -337,6 +339,7 @@ def test_a_mode_alone_is_no_matter_for_the_engine(run: Run, fake: Fake) -> None:
         pytest.param({"options": {"bogus": 1}}, "option_unknown", "options.bogus: Docker 26.1 does not know", id="key"),
         pytest.param({"options": {"mtu": -1}}, "option_invalid", "would not start with what is wanted", id="value"),
         pytest.param({"options": {"bip": "10.1.2.1/24"}}, "address_collision", "eth0", id="addresses"),
+        pytest.param({"options": {"bip": "198.51.100.1/24"}}, "address_collision", "has a connection", id="operator"),
         pytest.param({"options": {"hosts": []}}, "option_is_flag", "-H (unit docker.service)", id="flag"),
         pytest.param({"options": {"data-root": "/srv"}}, "data_hidden", "1 images", id="data"),
         pytest.param({"options": {}, "mode": "rw"}, "invalid", "mode", id="mode"),
