@@ -12,7 +12,7 @@ import copy
 import json
 import re
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_keys import KEYS
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import HostError
@@ -26,6 +26,12 @@ _ENDLESS = DEFAULT_LOG_DRIVER  # of the drivers that keep logs on the host, the 
 SNAPSHOTTER = "containerd-snapshotter"
 # What a URL holds besides its host: a proxy's password has no business in a diff.
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s\"@]+(?=@)")
+# Nor has what a key's name says to be one: splunk-token, say.
+_SECRETS = re.compile(
+    r"""("[^"]*(?:token|password|secret)[^"]*"|"[^"]*key")(\s*:\s*)(?:"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*)""",
+    re.IGNORECASE,
+)
+_MASK = "********"
 
 
 @dataclass(frozen=True)
@@ -173,22 +179,26 @@ def draft(text: str | None, wanted: Wanted) -> Draft:
     """
     before = read_document(text, wanted.path)
     after = merge(before, wanted)
-    changed = tuple(sorted(name for name in {*before, *after} if _differs(before, after, name)))
-    if not changed:
-        return Draft(before, after, text, ())
-    return Draft(before, after, written(after), changed)
+    made = between(before, after, written(after))
+    return made if made.changed else replace(made, text=text)
 
 
-def gently(made: Draft, *, live_now: bool) -> tuple[list[Step], Action]:
+def gently(made: Draft, *, live_now: bool, startable: t.Callable[[Document], bool]) -> tuple[list[Step], Action]:
     """Return what comes before the last step, and what that is to the engine, so that containers outlive a restart.
 
     Whether they do is said by the engine that ends, and by the one that starts. So live-restore is switched on before,
     where it is not, and off only afterwards, where it is not wanted. A key that is taken away does not count for an
     engine that only reads its file again, so it is told "off" first.
+
+    :param startable: tells whether an engine takes a file. One that somebody has spoilt since the engine started comes
+        neither first nor back: what it has in common with the new one does, or else the new one itself.
     """
     steps = []
-    if made.before.get(LIVE_RESTORE) is not True or not live_now:
-        steps.append(Step({**made.before, LIVE_RESTORE: True}, "reload"))
+    if made.before.get(LIVE_RESTORE) is not True or not live_now or not startable(made.before):
+        common = {name: value for name, value in made.before.items() if name not in made.changed}
+        first = ({**document, LIVE_RESTORE: True} for document in (made.before, common))
+        taken = next((document for document in first if startable(document)), {**made.after, LIVE_RESTORE: True})
+        steps.append(Step(taken, "reload"))
     if made.after.get(LIVE_RESTORE) is True:
         return steps, "restart"
     steps.append(Step({**made.after, LIVE_RESTORE: True}, "restart"))
@@ -219,9 +229,13 @@ def draft_of(text: str | None, kept: str | None, path: str) -> Draft:
 
     :raises HostError: what is there cannot be read.
     """
-    before, after = read_document(text, path), read_document(kept, path)
+    return between(read_document(text, path), read_document(kept, path), kept)
+
+
+def between(before: Document, after: Document, text: str | None) -> Draft:
+    """Work out what changes from one content to another, which is written as `text`."""
     changed = sorted(name for name in {*before, *after} if _differs(before, after, name))
-    return Draft(before, after, kept, tuple(changed))
+    return Draft(before, after, text, tuple(changed))
 
 
 def reverse(changed: Draft) -> Draft:
@@ -239,18 +253,13 @@ def effect_of(changed: Draft) -> Effect:
     reload, restart, bridge = [], [], []
     for name in changed.changed:
         key = KEYS.get(name)
-        if key and key.reload and name not in changed.removed and not _stores_elsewhere(changed, name):
+        if key and key.reload and name not in changed.removed:
             reload.append(name)
         else:
             restart.append(name)
         if key and key.bridge:
             bridge.append(name)
     return Effect(tuple(reload), tuple(restart), tuple(bridge))
-
-
-def _stores_elsewhere(changed: Draft, name: str) -> bool:
-    """Tell whether a change of `features` is one of where images are stored, which only a start brings about."""
-    return name == "features" and snapshotter(changed.before) != snapshotter(changed.after)
 
 
 def snapshotter(document: Document) -> bool | None:
@@ -302,9 +311,9 @@ def _is_stale(container: Container, driver: str, options: t.Mapping[str, str], l
 
 def has_credentials(text: str | None) -> bool:
     """Tell whether a file has what a diff must not show."""
-    return bool(_CREDENTIALS.search(text or ""))
+    return any(pattern.search(text or "") for pattern in (_CREDENTIALS, _SECRETS))
 
 
 def shown(text: str | None) -> str:
-    """Return a file as a diff may show it: without what is before the @ of a URL."""
-    return _CREDENTIALS.sub("********", text or "")
+    """Return a file as a diff may show it: without what is before the @ of a URL, and what a key says to be secret."""
+    return _CREDENTIALS.sub(_MASK, _SECRETS.sub(rf'\1\2"{_MASK}"', text or ""))

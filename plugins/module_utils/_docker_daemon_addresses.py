@@ -27,13 +27,20 @@ _PRIVATE = tuple(ipaddress.ip_network(text) for text in ("172.16.0.0/12", "10.0.
 
 @dataclass(frozen=True)
 class Taken:
-    """A network that the host has an address in or a route to, by a device; or that of a Docker network."""
+    """A network that the host has an address in or a route to, by a device; or that of a Docker network; or somebody.
+
+    A `peer` is who has a connection to the host, the operator among them; a `nameserver` is asked by it.
+    """
 
     network: Net
     device: str
-    what: t.Literal["address", "route", "docker"]
+    what: t.Literal["address", "route", "docker", "peer", "nameserver"]
 
     def __str__(self) -> str:
+        if self.what == "peer":
+            return f"{self.network} (who has a connection to this host now)"
+        if self.what == "nameserver":
+            return f"{self.network} (a nameserver of this host)"
         if self.what == "docker":
             return f"{self.network} (network {self.device} of this engine)"
         return f"{self.network} ({'the address of' if self.what == 'address' else 'the route by'} {self.device})"
@@ -68,6 +75,42 @@ def read_taken(
         if network.prefixlen > _HALF and not (network.is_multicast or network.is_link_local):
             found.setdefault((str(network), device), Taken(network, device, "route"))
     return tuple(found.values())
+
+
+def read_peers(
+    listing: str, resolver: str, addresses: t.Iterable[Document], bridges: t.Collection[str]
+) -> tuple[Taken, ...]:
+    """Read who is spoken to over a route that tells nothing, the default one say; but for the host and its containers.
+
+    :param listing: what `ss` prints of established connections: the last word of a line is the peer and its port.
+    :param resolver: what /etc/resolv.conf holds.
+    :param addresses: what `ip -json address` prints.
+    """
+    ours = [
+        ipaddress.ip_network(f"{info['local']}/{info['prefixlen']}", strict=False)
+        for link in addresses
+        if _is_bridge(str(link.get("ifname", "")), bridges)
+        for info in link.get("addr_info", ())
+    ]
+    peers = [line.split()[-1].rpartition(":")[0] for line in listing.splitlines() if line.strip()]
+    asked = [words[1] for words in map(str.split, resolver.splitlines()) if words[:1] == ["nameserver"] and words[1:]]
+    found: dict[Net, Taken] = {}
+    for text, what in (*((one, "peer") for one in peers), *((one, "nameserver") for one in asked)):
+        network = _one(text)
+        if network and not any(network.version == one.version and network.overlaps(one) for one in ours):
+            found.setdefault(network, Taken(network, "", t.cast("t.Literal['peer', 'nameserver']", what)))
+    return tuple(found.values())
+
+
+def _one(text: str) -> Net | None:
+    """Return the network of one address; None of one that is on the host or its link, or is none."""
+    try:
+        address = ipaddress.ip_address(text.strip("[]").partition("%")[0].rstrip("]"))
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    address = mapped or address
+    return None if address.is_loopback or address.is_link_local else ipaddress.ip_network(address)
 
 
 def read_networks(networks: t.Iterable[Document]) -> tuple[tuple[Taken, ...], frozenset[str]]:

@@ -38,6 +38,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_ke
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import HostError, Reason
 
 _DEFAULT_ROOT = "/var/lib/docker"
+_ADDED = frozenset({"runtimes"})  # what the file says of these is added to what a flag says
 _ALIKE = 3  # keys that are named beside an unknown one
 
 
@@ -107,15 +108,32 @@ def check(wanted: Wanted, draft: Draft, around: Surroundings) -> None:
 
     :raises HostError: with all that is wrong, and the reason of what is told first.
     """
-    found = [
-        *_unread(wanted.path, around.program),
-        *_asked_badly(wanted),
-        *_unknown(draft, wanted, around.program),
-        *_flags(draft, around.program),
-        *_swarm(draft, around),
-        *_addresses(draft, around),
-        *_hidden(draft, around.held),
-    ]
+    _refuse(
+        [
+            *_unread(wanted.path, around.program),
+            *_asked_badly(wanted),
+            *_unknown(draft, wanted, around.program),
+            *_flags(draft, around.program),
+            *_misfits(draft, around),
+        ]
+    )
+
+
+def check_given_back(draft: Draft, around: Surroundings) -> None:
+    """Refuse a file of before that does not fit what there is now; the engine has taken it once, as such.
+
+    :raises HostError: see `check`.
+    """
+    _refuse([*_misfits(draft, around)])
+
+
+def _misfits(draft: Draft, around: Surroundings) -> t.Iterator[Refusal]:
+    yield from _swarm(draft, around)
+    yield from _addresses(draft, around)
+    yield from _hidden(draft, around.held)
+
+
+def _refuse(found: t.Sequence[Refusal]) -> None:
     if found:
         message = "; ".join(refusal.message for refusal in found)
         raise HostError(f"{message}. Nothing was changed", reason=found[0].reason)
@@ -214,7 +232,7 @@ def _flags(draft: Draft, program: Program) -> t.Iterator[Refusal]:
     for name in draft.after:
         flag, short = flag_of(name)
         found = f"--{flag}" if flag in given else f"-{short}" if short in given else ""
-        if found:
+        if found and name not in _ADDED:
             yield Refusal(
                 "option_is_flag",
                 f"{name}: the engine is started with {found} ({program.origin}), and refuses to be told twice, "

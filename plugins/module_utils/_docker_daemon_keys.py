@@ -61,6 +61,8 @@ _ALL = [
     *_keys("number", "shutdown-timeout", reload=True),
     *_keys("text", "default-runtime", reload=True),
     *_keys("flag", "icc ip-masq ipv6", bridge=True),
+    *_keys("flag", "ip-forward-no-drop", since=(28, 0)),
+    *_keys("flag", "allow-direct-routing", since=(28, 2)),
     *_keys("number", "mtu", bridge=True),
     *_keys("text", "bip bridge default-gateway default-gateway-v6 fixed-cidr fixed-cidr-v6 ip", bridge=True),
     *_keys("text", "bip6", bridge=True, since=(28, 0)),
@@ -87,7 +89,7 @@ _ALL = [
     Key("deprecated-key-path", "text"),
     Key("dns-opts", "texts", "dns-opt"),
     Key("exec-opts", "texts", "exec-opt"),
-    Key("features", "map", reload=True),
+    Key("features", "map"),  # a reload counts for some alone: not for cdi, nor for where images are stored
     Key("hosts", "texts", "host", "H"),
     Key("insecure-registries", "texts", "insecure-registry", reload=True),
     Key("labels", "texts", "label", reload=True),

@@ -25,6 +25,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_ad
     Taken,
     asked_for,
     read_networks,
+    read_peers,
     read_taken,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_checks import (
@@ -35,7 +36,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_ch
     explain_unknown,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_keys import checks_itself
-from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_engine import Engine, Run, find_engine
+from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_engine import NOT_FOUND, Engine, Run, find_engine
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_restart import FOLDER, inspect
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change import digest
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import HostError
@@ -43,6 +44,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable im
 from ansible_collections.emorobcare.fleet.plugins.module_utils._text import printable
 
 _PENDING = "pending.json"
+_RESOLVER = "/etc/resolv.conf"
 _UNKNOWN = re.compile(r"don't match any configuration option: ([^\n]*)")
 _CHECKED = re.compile(r"^unable to configure the Docker daemon with file [^:]*: ")
 # What a data root holds that is no volume.
@@ -83,7 +85,7 @@ def read_file(path: str) -> str | None:
     :raises HostError: it is no text.
     """
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", newline="") as file:  # as it is, so that its digest is that of the file
             return file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -94,7 +96,7 @@ def read_file(path: str) -> str | None:
 def look(run: Run, path: str, pid_file: str) -> Found:
     """Look at file, engine and containers.
 
-    :raises HostError: there is no engine on this host, or the file cannot be read.
+    :raises HostError: there is no engine on this host, nothing to ask it with, or the file cannot be read.
     """
     engine = find_engine(run, pid_file)
     said = run(["dockerd", "--version"])
@@ -112,6 +114,12 @@ def look(run: Run, path: str, pid_file: str) -> Found:
 
 def _info(run: Run) -> Document:
     answer = run(["docker", "info", "--format", "{{json .}}"])
+    if answer.code == NOT_FOUND:
+        raise HostError(
+            "there is no docker command on this host, so its engine cannot be asked: install it (package docker-cli of "
+            "Debian, docker-ce-cli of Docker). Nothing was changed",
+            reason="engine_unavailable",
+        )
     try:
         info = json.loads(answer.stdout)
     except ValueError:
@@ -193,7 +201,10 @@ def _taken(run: Run, draft: Draft, engine: bool) -> tuple[Taken, ...]:
     networks, bridges = read_networks(_networks(run)) if engine else ((), frozenset())
     addresses = _ip(run, "address")
     routes = _ip(run, "-4", "route", "show", "table", "all") + _ip(run, "-6", "route", "show", "table", "all")
-    return (*read_taken(addresses, routes, bridges), *networks)
+    peers = read_peers(
+        run(["ss", "-Htn", "state", "established"]).stdout, read_file(_RESOLVER) or "", addresses, bridges
+    )
+    return (*read_taken(addresses, routes, bridges), *networks, *peers)
 
 
 def _ip(run: Run, *words: str) -> list[dict[str, t.Any]]:

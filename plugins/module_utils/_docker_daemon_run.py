@@ -13,17 +13,21 @@ a transaction of its own (`gently`): so containers outlive the way back from a r
 from __future__ import annotations
 
 import os
+import stat
+import typing as t
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils import _docker_restart
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon import (
     LIVE_RESTORE,
     Action,
+    Document,
     Draft,
     Effect,
     Plan,
     Step,
     Wanted,
+    between,
     draft,
     draft_of,
     effect_of,
@@ -35,7 +39,12 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon im
     taken_text,
     written,
 )
-from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_checks import check
+from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_checks import (
+    Surroundings,
+    check,
+    check_given_back,
+)
+from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_keys import flags_in
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_look import (
     Found,
     Pending,
@@ -51,6 +60,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_restart i
     Report,
     argv_of,
     carry_out,
+    is_live,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change import (
     Change,
@@ -75,6 +85,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_run 
     Asking,
     transact,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import HostError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import sync_dir
 from ansible_collections.emorobcare.fleet.plugins.module_utils._zipapp import (
     interpreter,
@@ -92,6 +103,7 @@ class Request:
     """What the task asks for.
 
     :ivar restart: whether the engine may be restarted.
+    :ivar mode: None to leave the file's as it is; of a new one 0644.
     :ivar probe: asks what containers can do; None not to ask.
     :ivar settle: seconds until what passed before must pass again.
     :ivar folder: where the host remembers its changes.
@@ -101,7 +113,7 @@ class Request:
     present: bool = True
     restart: bool = False
     order: Order = field(default_factory=Order)
-    mode: int = 0o644
+    mode: int | None = None
     owner: str = "root"
     group: str = "root"
     probe: Asking | None = None
@@ -125,6 +137,11 @@ class Due:
         live = self.found.live_restore or self.draft.after.get(LIVE_RESTORE) is True
         return bool(self.found.running) and live
 
+    @property
+    def live_by_flag(self) -> bool:
+        """Whether live-restore is a flag of the engine, which its file must not say again, and which stays on."""
+        return LIVE_RESTORE in flags_in(self.found.program.arguments)
+
 
 @dataclass(frozen=True)
 class Done:
@@ -143,14 +160,17 @@ def run(request: Request, *, check_mode: bool, runner: Run = run_command) -> Don
     """
     recovered = () if check_mode else _settle(request.folder)
     due = look_and_plan(request, runner)
-    told = transact(_last(request, due), folder=request.folder, probe=None, check=True)
+    told = transact(_last(request, due, due.plan.action), folder=request.folder, probe=None, check=True)
     told = replace(told, recovered=(*recovered, *told.recovered))
     changed = told.changed or due.plan.action != "none" or bool(recovered)
     if check_mode or not changed:
         return Done(due, changed, told)
     if due.plan.action == "restart" and due.pending.is_left(due.found.text):
+        # What would be refused is, before anything that waits is given up.
+        whole = look_and_plan(request, runner, due.pending)
+        request = _with_mode(request, due)
         _unwrite(request, due)
-        due = replace(look_and_plan(request, runner), pending=due.pending)
+        due = whole
     outcome, report = _carry_out(request, due, runner)
     _remember(request, due, runner)
     return Done(due, changed, replace(told, before=outcome.before, after=outcome.after), report)
@@ -162,25 +182,55 @@ def _carry_out(request: Request, due: Due, runner: Run) -> tuple[Outcome, Report
         write_program(request.folder)
     steps: list[Step] = []
     last = due.plan.action
-    if last == "restart" and due.keeps_containers:
-        steps, last = gently(due.draft, live_now=due.found.live_restore)
-    document, probes = due.draft.before, Outcome(False)
+    if last == "restart" and due.keeps_containers and not due.live_by_flag:
+        startable = _startable(request, due, runner)
+        steps, last = gently(due.draft, live_now=due.found.live_restore, startable=startable)
+    document, probes, text = due.draft.before, Outcome(False), due.found.text
     reports: list[Report | None] = []
     for step in steps:
-        made = Draft(document, step.document, written(step.document), due.draft.changed)
+        _keep_promise(due, step.action, runner)
+        made = between(document, step.document, written(step.document))
+        # Of a reload that is a reload as well: live-restore that stays on harms nothing, and a restart may.
         change = _present(request, due, made, step.action)
-        outcome, report = _transact(request, change, made, step.action, runner, ask=step.action == "restart")
+        ask = step.action == "restart"
+        outcome, report = _transact(request, _from(text, change), step.action, step.action, runner, ask=ask)
         probes = outcome if outcome.before is not None else probes
         reports.append(report)
-        document = made.after
-    made = replace(due.draft, before=document)
+        document, text = made.after, made.text
+    _keep_promise(due, last, runner)
+    back = _action_back(request, between(document, due.draft.after, due.draft.text), last)
     ask = last == "restart" or not steps
-    outcome, report = _transact(request, _last(request, due, last), made, last, runner, ask=ask)
-    if not outcome.files and last == "restart":
-        # Somebody has edited the file since it was written, and left in it what waits.
-        report = carry_out("restart", request.order, runner)
+    outcome, report = _transact(request, _from(text, _last(request, due, back)), last, back, runner, ask=ask)
     probes = outcome if outcome.before is not None else probes
     return probes, next((one for one in (report, *reports) if one), None)
+
+
+def _keep_promise(due: Due, action: Action, runner: Run) -> None:
+    """Refuse a restart that would stop containers which are to run on.
+
+    :raises HostError: the engine has not switched live-restore on, whatever its file says.
+    """
+    if action == "restart" and due.keeps_containers and not is_live(runner):
+        raise HostError(
+            f"the engine was told to read {LIVE_RESTORE} in its file and does not have it (docker info), so a restart "
+            f"would stop {len(due.found.running)} containers. It was not restarted; its log says why",
+            reason="reload_failed",
+        )
+
+
+def _startable(request: Request, due: Due, runner: Run) -> t.Callable[[Document], bool]:
+    """Return what tells whether the engine would start with a file, as far as that can be checked."""
+
+    def startable(document: Document) -> bool:
+        wanted, made = Wanted(request.wanted.path, document), Draft({}, document, written(document), ())
+        try:
+            check(wanted, made, Surroundings(due.found.program))
+            have_checked(runner, wanted, made, due.found.program)
+        except HostError:
+            return False
+        return True
+
+    return startable
 
 
 def _settle(folder: str) -> tuple[str, ...]:
@@ -189,19 +239,24 @@ def _settle(folder: str) -> tuple[str, ...]:
         return recover(folder)
 
 
-def look_and_plan(request: Request, runner: Run) -> Due:
+def look_and_plan(request: Request, runner: Run, pending: Pending | None = None) -> Due:
     """Look at all that matters, refuse what must not be, and plan.
 
+    :param pending: what waits, to plan from the file as the engine has taken it, instead of from the one that is there.
     :raises HostError: it is refused.
     """
     wanted = request.wanted
     found = look(runner, wanted.path, request.order.pid_file)
+    if pending:
+        found = replace(found, text=pending.taken)
     made = draft(found.text, wanted) if request.present else _given_back(request, found)
     if request.present:
         # What a file holds already is checked only by the engine that reads it.
         check(wanted, made, look_around(runner, found, made))
         if made.changed:
             have_checked(runner, wanted, made, found.program)
+    elif made.changed:
+        check_given_back(made, look_around(runner, found, made))
     effect = effect_of(made)
     if found.silent:
         effect = replace(effect, reload=(), restart=made.changed)  # it could not say that it has read its file
@@ -229,19 +284,26 @@ def _given_back(request: Request, found: Found) -> Draft:
     return draft_of(found.text, read_content(places, sha256).decode() if sha256 else None, path)
 
 
-def _last(request: Request, due: Due, action: Action | None = None) -> Change:
-    """Return the transaction that leaves the file as it is wanted. Its commands are for who takes it back for us."""
-    back = _commands(request, _action_back(request, due.draft, action or due.plan.action))
-    if not request.present:
-        return Change(NAME, (), back, back, "absent")
-    return _present(request, due, due.draft, action or due.plan.action)
+def _last(request: Request, due: Due, back: Action) -> Change:
+    """Return the transaction that leaves the file as it is wanted."""
+    if request.present:
+        return _present(request, due, due.draft, back)
+    commands = _commands(request, back)
+    return Change(NAME, (), commands, commands, "absent")
 
 
-def _present(request: Request, due: Due, made: Draft, action: Action) -> Change:
-    back = _commands(request, _action_back(request, made, action))
+def _present(request: Request, due: Due, made: Draft, back: Action) -> Change:
+    """Return the transaction that leaves a draft. Its commands are for who takes it back for us."""
+    commands = _commands(request, back)
     secret = has_credentials(made.text) or has_credentials(due.found.text)
     file = FileWanted(request.wanted.path, made.text, request.mode, request.owner, request.group, diff=not secret)
-    return Change(NAME, (file,), back, back)
+    return Change(NAME, (file,), commands, commands)
+
+
+def _from(text: str | None, change: Change) -> Change:
+    """Return a change that is refused where the file holds something else by then than what it was made from."""
+    made_from = "" if text is None else digest(text.encode())
+    return replace(change, files=tuple(replace(file, made_from=made_from) for file in change.files))
 
 
 def _action_back(request: Request, made: Draft, action: Action) -> Action:
@@ -275,24 +337,27 @@ def write_program(folder: str) -> None:
 
 
 def _transact(
-    request: Request, change: Change, made: Draft, action: Action, runner: Run, *, ask: bool
+    request: Request, change: Change, action: Action, back: Action, runner: Run, *, ask: bool
 ) -> tuple[Outcome, Report | None]:
     """Make one transaction.
 
+    :param back: what makes the file of before count again.
     :param ask: whether to ask what containers can do, before and after the engine is told.
     """
     reports: list[Report | None] = []
-    back = _action_back(request, made, action)
 
     def activate(way_back: bool) -> None:
         what = back if way_back else action
         if what != "none":
-            reports.append(carry_out(what, request.order, runner))
+            reports.append(carry_out(what, request.order, runner, way_back=way_back))
 
     probe = request.probe if ask and action != "none" else None
     outcome = transact(
         change, folder=request.folder, probe=probe, check=False, activate=activate, settle=request.settle
     )
+    if not outcome.files:
+        # The file is so already: somebody has written it and not told the engine, or left in it what waits.
+        activate(False)
     return outcome, next((report for report in reports if report), None)
 
 
@@ -303,7 +368,15 @@ def _unwrite(request: Request, due: Due) -> None:
     """
     path, text = request.wanted.path, due.pending.taken
     file = FileWanted(path, state="absent") if text is None else FileWanted(path, text, diff=False)
-    transact(Change(NAME, (file,)), folder=request.folder, probe=None, check=False, activate=_do_nothing)
+    change = _from(due.found.text, Change(NAME, (file,)))
+    transact(change, folder=request.folder, probe=None, check=False, activate=_do_nothing)
+
+
+def _with_mode(request: Request, due: Due) -> Request:
+    """Have a file keep its mode that is removed and written anew."""
+    if request.mode is not None or due.found.text is None:
+        return request
+    return replace(request, mode=stat.S_IMODE(os.stat(request.wanted.path).st_mode))
 
 
 def _do_nothing(_way_back: bool) -> None:

@@ -30,6 +30,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._text import last
 
 UNIT = "docker.service"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+CONTEXT = "default"  # of the command line: the engine of this host
 PID_FILE = "/var/run/docker.pid"  # the engine's own
 OPTIONS = "/etc/default/docker"  # where Debian's script and our role look for its options
 STARTED_PID = "/run/docker-host.pid"  # of the engine that role docker_host started
@@ -38,7 +39,7 @@ SHOWN = "LoadState,MainPID,ExecStart,EnvironmentFiles,Environment"
 
 _SYSTEMD = "/run/systemd/system"  # there where systemd is process 1; see sd_booted(3)
 _POLL = 0.05  # seconds
-_NOT_FOUND, _HUNG = 127, 124  # exit codes, as shells and timeout(1) say it
+NOT_FOUND, _HUNG = 127, 124  # exit codes, as shells and timeout(1) say it
 _TELLING = re.compile(r"fail|unable|cannot|can't|fatal|invalid|unknown|refus|conflict", re.IGNORECASE)
 
 
@@ -69,23 +70,24 @@ def run_command(
     patience: float = 60.0,
     environment: t.Mapping[str, str] | None = None,
 ) -> Answer:
-    """Run a command with a small environment: `docker` talks to this host's engine, whatever the caller's settings say.
+    """Run a command with a small environment, in which `docker` talks to this host's engine.
 
-    What is not there, or hangs, answers by an exit code as a shell would.
+    Neither the caller's settings count, nor what `docker context use` has left in its home. What is not there, or
+    hangs, answers by an exit code as a shell would.
     """
     try:
         # AnsibleModule.run_command is not there for the program that does this without Ansible.
         done = subprocess.run(  # pylint: disable=ansible-bad-function
             list(argv),
             input=content.encode(),
-            env={"PATH": PATH, "LC_ALL": "C", **(environment or {})},
+            env={"PATH": PATH, "LC_ALL": "C", "DOCKER_CONTEXT": CONTEXT, **(environment or {})},
             cwd="/",
             capture_output=True,
             timeout=patience,
             check=False,
         )
     except OSError as exc:
-        return Answer(_NOT_FOUND, "", f"{argv[0]}: {exc.strerror}")
+        return Answer(NOT_FOUND, "", f"{argv[0]}: {exc.strerror}")
     except subprocess.TimeoutExpired:
         return Answer(_HUNG, "", f"{' '.join(argv[:3])} did not end within {patience:g} s")
     return Answer(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))

@@ -14,7 +14,8 @@ without Ansible, does it as carefully:
 
 A restart holds new connections to published ports, waits until the connections that the engine's own proxy carries
 have ended, starts the engine anew, waits until it answers, and starts again what ran before and does not run now. What
-ran is noted first: cut off anywhere, the next run of it goes on. What it found is left in a report.
+ran is noted first: cut off anywhere, the next run of it goes on. What the program does is a way back: what does not run
+again then is told, and the engine is not started once more for it.
 """
 
 from __future__ import annotations
@@ -48,15 +49,16 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_hold impo
     published,
     standing,
 )
-from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import HostError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import VAIN, HostError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import make_dirs, read_json, write_json
 from ansible_collections.emorobcare.fleet.plugins.module_utils._text import printable
 
 FOLDER = "/run/fleet-docker-engine"
-_NOTE, _REPORT, _LOCK = "note.json", "report.json", "lock"
+_NOTE, _LOCK = "note.json", "lock"
 _POLL = 0.05  # seconds
 _PATIENCE = 30.0  # seconds for containers to run again
 _RECENT = 600.0  # seconds for which a note of what ran counts
+_TASK = "com.docker.swarm.task.id"  # label of what a Swarm runs
 _KEPT = ("always", "unless-stopped")  # restart policies of what is to run whatever happens
 
 
@@ -82,12 +84,14 @@ class Ran:
 
     :ivar started: when it was started, in the engine's words: another moment means that it did not run on.
     :ivar kept: whether its restart policy keeps it running.
+    :ivar removed: whether the engine removes it when it ends (--rm).
     """
 
     id: str
     name: str
     started: str
     kept: bool
+    removed: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ def inspect(run: Run, ids: t.Sequence[str]) -> list[dict[str, t.Any]]:
 
 
 def look(run: Run, engine: Engine) -> Noted:
-    """Note what runs.
+    """Note what runs, but for the tasks of a Swarm: it ends those and makes others in their place.
 
     :raises HostError: the engine does not answer.
     """
@@ -147,7 +151,7 @@ def look(run: Run, engine: Engine) -> Noted:
     if listed.code:
         raise HostError(f"the engine does not answer: {printable(listed.stderr)}", reason="engine_unavailable")
     running = [one for one in inspect(run, listed.stdout.split()) if _runs(one)]
-    containers = sorted((_ran(one) for one in running), key=lambda one: one.started)
+    containers = sorted((_ran(one) for one in running if not _is_task(one)), key=lambda one: one.started)
     launch = None if engine.unit else read_launch(engine)
     return Noted(tuple(containers), published(running), is_live(run), launch)
 
@@ -162,10 +166,16 @@ def _runs(container: t.Mapping[str, t.Any]) -> bool:
     return bool(state.get("Running")) and not state.get("Restarting")
 
 
+def _is_task(container: t.Mapping[str, t.Any]) -> bool:
+    return _TASK in (container.get("Config", {}).get("Labels") or {})
+
+
 def _ran(container: t.Mapping[str, t.Any]) -> Ran:
-    policy = (container.get("HostConfig", {}).get("RestartPolicy") or {}).get("Name")
+    host = container.get("HostConfig", {})
+    policy = (host.get("RestartPolicy") or {}).get("Name")
     started = str(container["State"].get("StartedAt", ""))
-    return Ran(container["Id"], container["Name"].lstrip("/"), started, policy in _KEPT)
+    removed = bool(host.get("AutoRemove"))
+    return Ran(container["Id"], container["Name"].lstrip("/"), started, policy in _KEPT, removed)
 
 
 def note_as_json(noted: Noted) -> dict[str, t.Any]:
@@ -203,11 +213,13 @@ def with_former(former: Noted | None, now: Noted | None, engine: Engine) -> Note
     return Noted((*former.containers, *others), ports, now.live_restore, now.launch)
 
 
-def restart(order: Order, run: Run, folder: str = FOLDER) -> Report:
+def restart(order: Order, run: Run, folder: str = FOLDER, *, way_back: bool = False) -> Report:
     """Restart the engine of this host; one that does not run is started.
 
+    :param way_back: whether nothing comes after this, whatever does not run again.
     :raises HostError: it does not come back, or a container that ran does not. New connections are held on then, for
-        what takes the change back comes next; the kernel lets go of them in any case.
+        what takes the change back comes next; the kernel lets go of them in any case. On the way back a container that
+        does not run ends that, and another try would be in vain.
     """
     engine = find_engine(run, order.pid_file)
     now = look(run, engine) if engine.pid and answers(run) else None
@@ -218,11 +230,17 @@ def restart(order: Order, run: Run, folder: str = FOLDER) -> Report:
     held = hold.place()
     cut = drain(run, noted.ports, order.drain) if engine.pid and noted.live_restore else 0
     start_anew(run, engine, noted.launch, order.timeout)
-    restarted, lost = bring_back(run, noted)
+    try:
+        restarted, lost = bring_back(run, noted)
+    except HostError as exc:
+        if not way_back or exc.reason != "restart_failed":
+            raise
+        hold.release()
+        os.unlink(os.path.join(folder, _NOTE))
+        raise HostError(str(exc), reason=exc.reason, vain=True) from exc
     packets = hold.release()
     seconds = round(time.monotonic() - began, 2)
     report = Report(seconds, noted.live_restore, held, hold.why_not, packets, cut, tuple(restarted), tuple(lost))
-    write_json(os.path.join(folder, _REPORT), asdict(report))
     os.unlink(os.path.join(folder, _NOTE))
     return report
 
@@ -249,32 +267,45 @@ def bring_back(run: Run, noted: Noted) -> tuple[list[str], list[str]]:
     names = {one.id: one for one in noted.containers}
     found = inspect(run, list(names))
     outlived = noted.live_restore and is_live(run)
-    down = {one["Id"] for one in found if not _runs(one) and (names[one["Id"]].kept or not outlived)}
+    before = {one["Id"]: one["State"].get("StartedAt") for one in found}
+    waiting = {id_ for id_ in before if names[id_].kept or not outlived}
+    down = waiting - {one["Id"] for one in found if _runs(one)}
     if down:
         run(["docker", "container", "start", "--", *(id_ for id_ in names if id_ in down)])
+        found = inspect(run, list(names))
     deadline = time.monotonic() + _PATIENCE
     while True:
-        waited = [one for one in found if names[one["Id"]].kept or not outlived]
-        missing = [names[one["Id"]].name for one in waited if not _runs(one)]
-        if not missing:
+        # Each is judged once: what has run again may be about to end, or to be started again by its policy.
+        waiting &= {one["Id"] for one in found if not (_runs(one) or _has_done(one, names, before))}
+        if not waiting:
             break
         if time.monotonic() > deadline:
+            missing = ", ".join(one.name for id_, one in names.items() if id_ in waiting)
             raise HostError(
-                f"the engine is back, but what ran before does not run again: {', '.join(missing)}. docker logs and "
-                "docker container inspect say why",
+                f"the engine is back, but what ran before does not run again: {missing}. docker logs and docker "
+                "container inspect say why",
                 reason="restart_failed",
             )
         time.sleep(_POLL)
         found = inspect(run, list(names))
     there = {one["Id"] for one in found}
-    anew = [one for one in found if _runs(one) and one["State"].get("StartedAt") != names[one["Id"]].started]
-    return [names[one["Id"]].name for one in anew], [one.name for id_, one in names.items() if id_ not in there]
+    gone = [one for id_, one in names.items() if id_ not in there]
+    unknown = [one.name for one in gone if not one.removed]
+    if unknown:
+        raise HostError(
+            f"the engine is back, but does not know what ran before: {', '.join(unknown)}. It looks for its data in "
+            "another place than before, or as another user, say (docker info)",
+            reason="restart_failed",
+        )
+    anew = [one for one in found if one["State"].get("StartedAt") != names[one["Id"]].started]
+    return [names[one["Id"]].name for one in anew], [one.name for one in gone]
 
 
-def read_report(folder: str = FOLDER) -> Report | None:
-    """Return what the last restart since boot has found."""
-    data = read_json(os.path.join(folder, _REPORT))
-    return Report(**{**data, **{name: tuple(data[name]) for name in ("restarted", "lost")}}) if data else None
+def _has_done(container: t.Mapping[str, t.Any], names: t.Mapping[str, Ran], before: t.Mapping[str, str]) -> bool:
+    """Tell whether what nothing keeps running was started anew and has ended well, as a job does."""
+    state, id_ = container["State"], container["Id"]
+    ended = not state.get("Running") and state.get("ExitCode") == 0
+    return ended and not names[id_].kept and state.get("StartedAt") != before[id_]
 
 
 @contextlib.contextmanager
@@ -289,14 +320,17 @@ def alone(folder: str) -> t.Iterator[None]:
         os.close(fd)
 
 
-def carry_out(action: str, order: Order, run: Run = run_command, folder: str = FOLDER) -> Report | None:
+def carry_out(
+    action: str, order: Order, run: Run = run_command, folder: str = FOLDER, *, way_back: bool = False
+) -> Report | None:
     """Do what is asked, alone. An engine that does not run has nothing to reload.
 
+    :param way_back: see `restart`.
     :raises HostError: it failed.
     """
     with alone(folder):
         if action == "restart":
-            return restart(order, run, folder)
+            return restart(order, run, folder, way_back=way_back)
         engine = find_engine(run, order.pid_file)
         if engine.pid:
             reload(run, engine, order.timeout)
@@ -321,9 +355,10 @@ def main(words: t.Sequence[str]) -> int:
     asked = parser.parse_args(words)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a session that ends is no reason to leave an engine half-restarted
     try:
-        report = carry_out(asked.action, Order(asked.timeout, asked.hold, asked.drain, asked.pid_file))
+        order = Order(asked.timeout, asked.hold, asked.drain, asked.pid_file)
+        report = carry_out(asked.action, order, way_back=True)
     except HostError as exc:
         sys.stderr.write(f"{exc}\n")
-        return 1
+        return VAIN if exc.details.get("vain") else 1
     sys.stdout.write(f"{json.dumps(asdict(report)) if report else asked.action}\n")
     return 0

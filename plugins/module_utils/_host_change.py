@@ -37,6 +37,8 @@ class FileWanted:
     :ivar content: None for the mode and the owner alone, of whatever is there; where nothing is, nothing is done.
     :ivar mode: None to leave it as it is; of a new file 0644.
     :ivar owner: a name or a number; None to leave it as it is. The same goes for the group.
+    :ivar made_from: the digest of what the content was made from, empty of no file; another one there now is somebody's
+        work, which is not replaced. None not to care.
     :ivar validate: a command that must accept the content before anything is replaced; %s is a file that holds it.
     :ivar diff: whether its content may be shown.
     """
@@ -49,6 +51,7 @@ class FileWanted:
     state: t.Literal["present", "absent"] = "present"
     validate: Argv = ()
     diff: bool = True
+    made_from: str | None = None
 
 
 @dataclass(frozen=True)
@@ -282,6 +285,12 @@ def make_plan(
 def _action(target: Target, found: FileState) -> t.Iterator[Action]:
     wanted = target.wanted
     _check_kind(wanted, found)
+    if wanted.made_from is not None and wanted.made_from != (found.sha256 or ""):
+        raise HostError(
+            f"{wanted.path} has changed since it was looked at: somebody else edits it. Nothing was changed; run this "
+            "again",
+            reason="locked",
+        )
     will = _will(target, found)
     if not found.is_as(will):
         yield Action(wanted.path, found, will)

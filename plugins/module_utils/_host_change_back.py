@@ -44,7 +44,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_jour
     save_note,
     seconds_left,
 )
-from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import HostError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import VAIN, HostError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import remove, sync_dir
 
 _TRIES = 3  # of the commands of the way back
@@ -64,7 +64,8 @@ def activate(commands: Commands, patience: float = PATIENCE) -> None:
         if ended.code:
             # A program that is a word itself would hide what is wrong.
             words = " ".join("…" if "\n" in word else word for word in argv)
-            raise HostError(f"{words} failed: {ended}", reason="activate_failed")
+            vain = {"vain": True} if ended.code == VAIN else {}
+            raise HostError(f"{words} failed: {ended}", reason="activate_failed", **vain)
 
 
 def commit(places: Places, journal: Journal) -> None:
@@ -112,7 +113,10 @@ def take_back(places: Places, journal: Journal, activation: Activation) -> str:
 
 
 def _persist(activation: Activation) -> str:
-    """Make the old state count, if need be at the third try; return what was wrong at the last one, or ""."""
+    """Make the old state count, if need be at the third try; return what was wrong at the last one, or "".
+
+    What says that another try would be in vain gets none.
+    """
     complaint = ""
     for number in range(_TRIES):
         if number:
@@ -121,6 +125,8 @@ def _persist(activation: Activation) -> str:
             activation()
         except HostError as exc:
             complaint = str(exc)
+            if exc.details.get("vain"):
+                break
         else:
             return ""
     return complaint

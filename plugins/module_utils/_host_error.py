@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import typing as t
 
+# Exit code of a command that has done what can be done: it failed, and another try would do no better.
+VAIN = 83
+
 Reason = t.Literal[
     "invalid",  # the task's options contradict themselves or the rules
     "unsafe_path",  # a link, a folder or a device where a file should be
@@ -47,7 +50,7 @@ class HostError(Exception):
     """A refusal, or a change that was taken back; the message is for the user.
 
     :ivar reason: one word for automation, which a message's wording does not change.
-    :ivar details: facts for the module's result.
+    :ivar details: facts for the module's result. `vain` tells that another try would do no better.
     """
 
     def __init__(self, message: str, *, reason: Reason, **details: t.Any) -> None:

@@ -24,6 +24,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli impor
     DockerCli,
     must,
 )
+from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_engine import CONTEXT
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_command import run
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_change_connection import parse_stat
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_probe import NAMES, Probe, Probes, all_alike
@@ -64,10 +65,11 @@ _NO_PACKETS = ("192.0.2.1", 9)  # of TEST-NET-1: connecting a datagram socket se
 def probe(asked: Asked, docker: Docker | None = None, work: str = WORK) -> dict[str, Probe]:
     """Return what each probe found.
 
-    :param docker: the command line; by itself that of this host's own engine, whatever the environment says.
+    :param docker: the command line; by itself that of this host's own engine, whatever its settings say.
     :param work: folder of the host for what containers are to see of it.
     """
-    docker = docker or DockerCli({name: value for name, value in os.environ.items() if name in ("PATH", "HOME")})
+    kept = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME")}
+    docker = docker or DockerCli({**kept, "DOCKER_CONTEXT": CONTEXT})
     try:
         must(docker.ask(["docker", "version", "--format", "{{.Server.Version}}"]), "docker version")
     except ReleaseError as exc:
@@ -147,9 +149,11 @@ class _Run:
         except ReleaseError as exc:
             return all_alike("not applicable", f"no image could be made for the probes: {exc}")
         try:
-            said = self._start()
-        except ReleaseError as exc:
+            return self._found(self._start())
+        except ReleaseError as exc:  # an engine may end at any question
             return all_alike("fail", printable(str(exc), _SAID))
+
+    def _found(self, said: t.Mapping[str, t.Any]) -> dict[str, Probe]:
         found = {
             "dns": self._compared("dns", self._asked.dns, said),
             "outbound": self._compared("outbound", self._asked.outbound, said),

@@ -32,12 +32,16 @@ attributes:
     support: full
   diff_mode:
     support: full
+    details: Shown without what a URL has before its host, and without values that their names say to be secret (token,
+      password, secret, key).
   idempotent:
     support: full
 requirements:
   - a Docker engine of version 20.10 or later on the host, which is to run as root there
+  - C(docker), the command line (package docker-cli of Debian, docker-ce-cli of Docker)
   - C(nft) (package nftables) to hold new connections while the engine restarts, which would refuse them
-  - C(ip) (package iproute2), where addresses are given to containers
+  - C(ip) and C(ss) (package iproute2), where addresses are given to containers. Those of the host, of its routes, of
+    its nameservers and of who has a connection to it are refused
 options:
   options:
     description:
@@ -57,9 +61,8 @@ options:
     type: path
     default: /etc/docker/daemon.json
   mode:
-    description: Mode of the file, in octal.
+    description: Mode of the file, in octal. Without it a file keeps the one that it has, and a new one gets V(0644).
     type: str
-    default: "0644"
   owner:
     description: Owner of the file.
     type: str
@@ -71,7 +74,8 @@ options:
   state:
     description:
       - V(absent) gives the host back the file of before the first change, or none if there was none. A file that
-        somebody else has edited since is left alone; RV(kept) says so.
+        somebody else has edited since is left alone; RV(kept) says so. One that would hide what the engine holds by now
+        is refused, as any other.
     type: str
     choices: [present, absent]
     default: present
@@ -79,7 +83,9 @@ options:
     description:
       - Whether the engine may be restarted where a reload is not enough.
       - Without C(live-restore) that stops all containers. Those that ran are started again, whatever their restart
-        policy; those that are removed when they end (C(--rm)) are lost.
+        policy; those that are removed when they end (C(--rm)) are lost. One that does not run again takes the change
+        back, unless it has no policy and ends well (with exit code 0), as a job does. A Swarm runs its tasks again by
+        itself, in new containers.
     type: bool
     default: false
   hold:
@@ -250,7 +256,7 @@ ARGUMENT_SPEC: dict[str, dict[str, t.Any]] = {
     "options": {"type": "dict", "default": {}},
     "remove": {"type": "list", "elements": "str", "default": []},
     "path": {"type": "path", "default": "/etc/docker/daemon.json"},
-    "mode": {"type": "str", "default": "0644"},
+    "mode": {"type": "str"},
     "owner": {"type": "str", "default": "root"},
     "group": {"type": "str", "default": "root"},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -271,7 +277,7 @@ def read_request(params: t.Mapping[str, t.Any]) -> Request:
     :raises HostError: a number makes no sense.
     """
     try:
-        mode = int(params["mode"], _OCTAL)
+        mode = None if params["mode"] is None else int(params["mode"], _OCTAL)
     except ValueError:
         raise HostError(f"mode: {params['mode']!r} is no mode; use 0644, for example", reason="invalid") from None
     for option, lowest in (("hold", 0), ("drain", 0), ("timeout", 1)):

@@ -104,7 +104,8 @@ options:
       - Commands that make the files count, each a list of words, run in this order without a shell. They run after the
         files were written, and after they were given back.
       - A service that has failed several times is started again only after C(systemctl reset-failed).
-      - Each has 300 seconds, or O(confirm) seconds if that is less.
+      - Each has 300 seconds, or O(confirm) seconds if that is less. On the way back they are tried three times, unless
+        one ends with exit code 83, which says that another try would do no better.
     type: list
     elements: list
     default: []

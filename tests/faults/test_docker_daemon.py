@@ -126,6 +126,25 @@ def test_an_engine_that_does_not_start_is_started_with_the_old_file_and_nobody_n
     }  # which was asked for, and is what saved the container
 
 
+def test_a_file_that_somebody_has_spoilt_since_the_engine_started_costs_no_container(host: Host) -> None:
+    before = host.started()
+    host.put('{"live-restor": true, "debug": true}\n')
+    result = host.done(options={"live-restore": True}, remove=["live-restor"], restart=True, timeout=10)
+    assert (result["action"], result["restarted"]["live_restore"], host.started()) == ("restart", True, before)
+    assert json.loads(host.file() or "") == {"debug": True, "live-restore": True}
+    host.put('{"live-restore": true, "oops": 1}\n')
+    wrong = host.daemon(options=BAD, remove=["oops"], restart=True, timeout=10)
+    assert (wrong["reason"], wrong["reverted"], host.started()) == ("restart_failed", True, before)
+    assert host.docker("version", "--format", "{{.Server.Version}}")
+
+
+def test_live_restore_that_somebody_wrote_and_told_nobody_is_told_before_the_restart(host: Host) -> None:
+    host.put('{\n  "live-restore": true\n}\n')
+    before = host.started()
+    result = host.done(options={"log-level": "warn"}, restart=True, probe=False)
+    assert (result["restarted"]["live_restore"], host.started()) == (True, before)
+
+
 def test_what_waited_for_a_restart_is_taken_back_as_well_when_the_engine_does_not_start(host: Host) -> None:
     host.put('{"debug": false}\n')
     result = host.done(options=BAD)
@@ -205,6 +224,15 @@ def test_a_flag_of_the_unit_is_refused_and_not_left_to_kill_the_engine(host: Hos
     assert "refuses to be told twice" in message
 
 
+def test_live_restore_as_a_flag_keeps_containers_and_runtimes_are_added_to_those_of_flags(engines: Engines) -> None:
+    host = engines.host("plain")
+    host.restart_by_hand("--live-restore", "--add-runtime=theirs=/usr/sbin/runc")
+    before, process = host.started(), host.engine()
+    result = host.done(options={"log-level": "warn", "runtimes": {"ours": {"path": "/usr/sbin/runc"}}}, restart=True)
+    assert (result["restarted"]["live_restore"], host.started(), host.engine() != process) == (True, before, True)
+    assert {"ours", "theirs"} <= set(json.loads(host.docker("info", "--format", "{{json .Runtimes}}")))
+
+
 @pytest.mark.parametrize(
     ("reason", "options", "says"),
     [
@@ -239,6 +267,23 @@ def test_live_restore_in_a_swarm_is_refused(new: Host) -> None:
     new.docker("swarm", "init", "--advertise-addr", new.address)
     try:
         assert "docker swarm leave" in new.refused("option_forbidden", options=LIMITS, restart=True)
+    finally:
+        new.docker("swarm", "leave", "--force")
+
+
+def test_a_restart_leaves_the_tasks_of_a_swarm_to_it(new: Host, base: str) -> None:
+    def tasks() -> str:
+        return new.docker("ps", "--quiet", "--no-trunc", "--filter", "label=com.docker.swarm.service.name=sleeper")
+
+    new.docker("swarm", "init", "--advertise-addr", new.address)
+    try:
+        sleep = [base, PYTHON, "-S", "-c", "import time; time.sleep(600)"]
+        new.docker("service", "create", "--detach", "--no-resolve-image", "--name", "sleeper", *sleep)
+        wait_for(lambda: tasks() != "")
+        before = tasks()
+        result = new.done(options={"log-level": "warn"}, restart=True, probe=False)
+        assert result["restarted"]["restarted"] == ["web"]
+        wait_for(lambda: tasks() != "" and before not in tasks())
     finally:
         new.docker("swarm", "leave", "--force")
 

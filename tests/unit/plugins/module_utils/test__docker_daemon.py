@@ -128,10 +128,7 @@ def test_true_and_1_are_not_the_same_to_an_engine() -> None:
         pytest.param({}, {"no-new-privileges": True}, Effect((), ("no-new-privileges",)), id="restarted"),
         pytest.param({}, {"icc": False}, Effect((), ("icc",), ("icc",)), id="of the default bridge"),
         pytest.param({}, {"what-is-new": 1}, Effect((), ("what-is-new",)), id="unknown"),
-        pytest.param({}, {"features": {"buildkit": True}}, Effect(("features",)), id="a feature"),
-        pytest.param(
-            {}, {"features": {"containerd-snapshotter": True}}, Effect((), ("features",)), id="another image store"
-        ),
+        pytest.param({}, {"features": {"cdi": True}}, Effect((), ("features",)), id="a feature"),
         pytest.param({}, {}, Effect(), id="nothing"),
     ],
 )
@@ -200,7 +197,28 @@ ON, OFF = {"live-restore": True}, {"live-restore": False}
 def test_live_restore_comes_first_and_goes_last(
     before: Options, after: Options, live: bool, steps: list[Step], last: str
 ) -> None:
-    assert gently(changed(before, after), live_now=live) == (steps, last)
+    made = changed(before, after)
+    assert gently(made, live_now=live, startable=lambda _document: True) == (steps, last)
+
+
+@pytest.mark.parametrize(
+    ("before", "live", "first"),
+    [
+        pytest.param({"oops": 1, "debug": True}, False, {"debug": True, **ON}, id="what both files have"),
+        pytest.param({"oops": 1, "debug": True, **ON}, True, {"debug": True, **ON}, id="and where it is on"),
+        pytest.param({"oops": 1, "debug": True, "a": "b"}, False, {"debug": True, **ON, "a": "c"}, id="the new file"),
+    ],
+)
+def test_a_file_that_the_engine_does_not_take_comes_neither_first_nor_back(
+    before: Options, live: bool, first: Options
+) -> None:
+    def startable(document: t.Mapping[str, t.Any]) -> bool:
+        return "oops" not in document and ("a" not in before or document.get("a") == "c")
+
+    after = {**{name: value for name, value in before.items() if name != "oops"}, **ON}
+    made = changed(before, {**after, "a": "c"} if "a" in before else after)
+    steps, last = gently(made, live_now=live, startable=startable)
+    assert (steps, last) == ([Step(first, "reload")], "restart")
 
 
 @pytest.mark.parametrize(
@@ -252,3 +270,20 @@ def test_passwords_in_urls_are_not_shown() -> None:
     assert has_credentials(text)
     assert shown(text) == text.replace("me:secret", "********")
     assert not has_credentials('{"registry-mirrors": ["https://mirror.example/x@sha256"]}')
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        pytest.param('{"splunk-token": "a\\"b"}', '{"splunk-token": "********"}', id="a token with a quote"),
+        pytest.param('{"PASSWORD":"x", "tag": "y"}', '{"PASSWORD":"********", "tag": "y"}', id="capitals"),
+        pytest.param('{"client-secret-id" : 12}', '{"client-secret-id" : "********"}', id="a number"),
+        pytest.param('{"gelf-key": "x"}', '{"gelf-key": "********"}', id="a key"),
+        pytest.param('{"deprecated-key-path": "/k"}', '{"deprecated-key-path": "/k"}', id="where a key is"),
+        pytest.param('{"labels": ["token"], "a": "b"}', '{"labels": ["token"], "a": "b"}', id="a value"),
+        pytest.param('{"token": "", "secret": true}', '{"token": "********", "secret": true}', id="a switch"),
+    ],
+)
+def test_what_its_name_says_to_be_secret_is_not_shown(text: str, masked: str) -> None:
+    assert shown(text) == masked
+    assert has_credentials(text) == (text != masked)

@@ -16,6 +16,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_ad
     collisions,
     free_network,
     read_networks,
+    read_peers,
     read_taken,
 )
 
@@ -53,6 +54,28 @@ def test_what_the_host_has_and_reaches_is_taken_but_not_its_engines_own() -> Non
         "192.168.50.0/24 (the route by tun0)",
         "10.77.0.1/32 (the route by tun0)",
     ]
+
+
+def test_who_is_spoken_to_over_the_default_route_is_taken_but_not_the_host_itself_and_its_containers() -> None:
+    listing = """0 0 192.0.2.5:22 10.8.0.5:51234
+0      0            192.0.2.5:22            10.8.0.5:51300
+0 0 [::ffff:192.0.2.5]:22 [::ffff:10.9.0.7]:40000
+0 0 [2001:db8::5]:22 [2001:db8:9::1]:40000
+0 0 [fe80::1%eth0]:22 [fe80::2%eth0]:22
+0 0 127.0.0.1:8080 127.0.0.1:40000
+0 0 172.17.0.1:40000 172.17.0.2:8000
+0 0 172.30.0.1:40000 172.30.0.9:8000
+
+"""
+    resolver = "# ours\nnameserver 127.0.0.53\nnameserver 10.7.0.1\nnameserver\nnameserver x\nsearch example\n"
+    assert texts(read_peers(listing, resolver, ADDRESSES, {"br-shop"})) == [
+        "10.8.0.5/32 (who has a connection to this host now)",
+        "10.9.0.7/32 (who has a connection to this host now)",
+        "2001:db8:9::1/128 (who has a connection to this host now)",
+        "10.7.0.1/32 (a nameserver of this host)",
+    ]
+    asked = asked_for({"default-address-pools": [{"base": "10.8.0.0/16", "size": 24}]}, {"default-address-pools"})
+    assert len(collisions(asked, read_peers(listing, resolver, ADDRESSES, ()))) == 1
 
 
 def test_networks_of_docker_are_taken_for_the_bridge_but_the_bridge_itself_is_not() -> None:

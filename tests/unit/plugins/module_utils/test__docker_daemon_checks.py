@@ -16,6 +16,7 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_ch
     Program,
     Surroundings,
     check,
+    check_given_back,
     explain_unknown,
 )
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import HostError
@@ -161,6 +162,9 @@ def test_a_refusal_says_what_is_wrong_and_the_way_out(
         pytest.param({"features": {"buildkit": True}}, Surroundings(NEW, held=FULL), id="another feature"),
         pytest.param({"default-shm-size": "64M", "mtu": 1400, "ip": "127.0.0.1"}, Surroundings(OLD), id="kinds"),
         pytest.param({"debug": True}, Surroundings(Program((26, 1), (f"--config-file={PATH}",))), id="the same file"),
+        pytest.param(
+            {"runtimes": {}}, Surroundings(Program((26, 1), ("--add-runtime=x=/y",))), id="the one key beside its flag"
+        ),
     ],
 )
 def test_what_an_engine_takes_is_not_refused(options: dict[str, t.Any], around: Surroundings) -> None:
@@ -191,3 +195,18 @@ def test_what_the_engine_says_is_told_with_what_is_like_it() -> None:
     said = explain_unknown(["live-restor", "oom-score-adjust"], Wanted(PATH, {"live-restor": True}), NEW)
     assert "alike are live-restore" in said
     assert "oom-score-adjust (it was there before): Docker 26.1 does not know it" in said
+
+
+def test_a_file_of_before_that_would_hide_what_has_come_since_is_not_given_back() -> None:
+    made = draft('{"data-root": "/srv"}', Wanted(PATH, {}, ("data-root",)))
+    check_given_back(made, Surroundings(NEW))
+    with pytest.raises(HostError, match="with /var/lib/docker in place of /srv") as caught:
+        check_given_back(made, Surroundings(NEW, held=FULL))
+    assert caught.value.reason == "data_hidden"
+
+
+def test_a_file_of_before_is_checked_for_where_it_is_not_for_what_it_holds() -> None:
+    made = draft('{"debug": true}', Wanted(PATH, {"hosts": [], "oops": 1, "live-restore": True}))
+    check_given_back(made, Surroundings(OLD))
+    with pytest.raises(HostError, match="docker swarm leave"):
+        check_given_back(made, Surroundings(OLD, swarm=True))

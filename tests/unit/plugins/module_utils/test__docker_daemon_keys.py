@@ -34,6 +34,8 @@ def test_no_two_keys_are_the_same_flag() -> None:
         pytest.param(["-DHfd://", "-D=true"], {"H", "D"}, id="two letters in a word"),
         pytest.param(["--label=a=b", "--icc=false", "--debug"], {"label", "icc", "debug"}, id="long ones"),
         pytest.param(["--host", "fd://", "-"], {"host"}, id="a value alone"),
+        pytest.param(["--ip-forward-no-drop", "--debug"], {"ip-forward-no-drop", "debug"}, id="a switch and a flag"),
+        pytest.param(["--what-is-new", "-D"], {"what-is-new", "D"}, id="an unknown switch and a letter"),
     ],
 )
 def test_flags_are_found_by_name(arguments: list[str], flags: set[str]) -> None:
@@ -51,5 +53,7 @@ def test_a_key_has_the_flag_that_says_the_same(name: str, flag: tuple[str, str])
 def test_older_engines_know_fewer_keys_and_cannot_be_asked() -> None:
     assert "proxies" in known((26, 1))
     assert "proxies" not in known((20, 10))
+    switches = {"ip-forward-no-drop", "allow-direct-routing"}
+    assert (switches & set(known((28, 2))), switches & set(known((27, 5)))) == (switches, set())
     assert not checks_itself((20, 10))
     assert checks_itself((23, 0))

@@ -76,7 +76,8 @@ def test_a_command_that_is_not_there_or_hangs_answers_as_a_shell_would() -> None
 def test_a_command_sees_no_setting_that_leads_to_another_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://elsewhere:2375")
     printed = run_command(["env"], environment={"MORE": "1"}).stdout.split()
-    assert {line.partition("=")[0] for line in printed} == {"PATH", "LC_ALL", "MORE"}
+    assert {line.partition("=")[0] for line in printed} == {"PATH", "LC_ALL", "DOCKER_CONTEXT", "MORE"}
+    assert "DOCKER_CONTEXT=default" in printed
     assert run_command(["cat"], "given").stdout == "given"
 
 

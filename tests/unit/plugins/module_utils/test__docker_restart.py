@@ -23,23 +23,28 @@ from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_restart i
     main,
     note_as_json,
     read_note,
-    read_report,
     with_former,
 )
-from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import HostError
+from ansible_collections.emorobcare.fleet.plugins.module_utils._host_error import VAIN, HostError
 
 WEB = Ran("w", "web", "2026-01-01T00:00:01Z", kept=True)
-JOB = Ran("j", "job", "2026-01-01T00:00:02Z", kept=False)
+JOB = Ran("j", "job", "2026-01-01T00:00:02Z", kept=False, removed=True)
 
 
 @dataclass
 class Fake:
-    """An engine in memory: containers by id, with what each is started as, and whether a start works."""
+    """An engine in memory: containers by id, with what each is started as, and whether a start works.
+
+    Those with exit codes in `codes` end as soon as they are started.
+    """
 
     live: bool = True
     startable: bool = True
     up: dict[str, str] = field(default_factory=lambda: {"j": JOB.started, "w": WEB.started})
+    at: dict[str, str] = field(default_factory=lambda: {"j": JOB.started, "w": WEB.started})
+    codes: dict[str, int] = field(default_factory=dict)
     there: list[str] = field(default_factory=lambda: ["j", "w"])
+    tasks: tuple[str, ...] = ()
     asked: list[str] = field(default_factory=list)
 
     def __call__(
@@ -57,7 +62,8 @@ class Fake:
             return Answer(0, str(self.live).lower())
         if words.startswith("docker container start"):
             if self.startable:
-                self.up.update(dict.fromkeys(argv[4:], "anew"))
+                self.at.update(dict.fromkeys(argv[4:], f"anew at {len(self.asked)}"))
+                self.up.update({id_: self.at[id_] for id_ in argv[4:] if id_ not in self.codes})
             return Answer(0)
         if words.startswith("docker container inspect"):
             return Answer(0, json.dumps([self._shown(id_) for id_ in argv[4:] if id_ in self.there]))
@@ -69,13 +75,14 @@ class Fake:
         return {
             "Id": id_,
             "Name": "/web" if id_ == "w" else "/job",
-            "State": {"Running": id_ in self.up, "StartedAt": self.up.get(id_, "")},
-            "HostConfig": {"RestartPolicy": {"Name": policy}},
+            "Config": {"Labels": {"com.docker.swarm.task.id": "t"} if id_ in self.tasks else None},
+            "State": {"Running": id_ in self.up, "StartedAt": self.at[id_], "ExitCode": self.codes.get(id_, 0)},
+            "HostConfig": {"RestartPolicy": {"Name": policy}, "AutoRemove": id_ == "j"},
             "NetworkSettings": {"Ports": ports},
         }
 
 
-Restart = t.Callable[[Fake], t.Any]
+Restart = t.Callable[..., t.Any]
 
 
 @pytest.fixture(name="patched")
@@ -83,10 +90,10 @@ def patched_fixture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> t.Callab
     """Restart a fake engine; what the start does to it is given."""
 
     def patched(start: t.Callable[[Fake], None]) -> Restart:
-        def restart(fake: Fake) -> t.Any:
+        def restart(fake: Fake, **more: t.Any) -> t.Any:
             monkeypatch.setattr(_docker_restart, "find_engine", lambda run, pid_file: Engine(7, "1", "docker.service"))
             monkeypatch.setattr(_docker_restart, "start_anew", lambda *words: start(fake))
-            return carry_out("restart", Order(drain=0), fake, str(tmp_path))
+            return carry_out("restart", Order(drain=0), fake, str(tmp_path), **more)
 
         return restart
 
@@ -105,7 +112,6 @@ def test_where_containers_outlive_the_engine_nothing_is_started(patched: Patched
     report = patched(lambda engine: None)(fake)
     assert (report.restarted, report.lost, report.live_restore, report.held) == ((), (), True, True)
     assert not any("container start" in words for words in fake.asked)
-    assert read_report(str(tmp_path)) == report
     assert read_note(str(tmp_path)) is None
 
 
@@ -125,6 +131,12 @@ def test_a_job_that_ended_by_itself_meanwhile_is_not_run_once_more(patched: Patc
     assert (report.restarted, "j" in fake.up) == ((), False)
 
 
+def test_what_a_swarm_runs_is_left_to_it(patched: Patched) -> None:
+    fake = Fake(live=False, tasks=("j",))
+    report = patched(stopped)(fake)
+    assert ("docker container start -- w" in fake.asked, report.restarted) == (True, ("web",))
+
+
 def test_what_the_engine_removes_when_it_ends_is_told(patched: Patched) -> None:
     def removed(fake: Fake) -> None:
         fake.up.clear()
@@ -133,11 +145,65 @@ def test_what_the_engine_removes_when_it_ends_is_told(patched: Patched) -> None:
     assert patched(removed)(Fake(live=False)).lost == ("job",)
 
 
+@pytest.mark.parametrize("live", [True, False])
+def test_a_container_that_the_engine_has_lost_sight_of_is_a_failure(patched: Patched, live: bool) -> None:
+    def hidden(fake: Fake) -> None:
+        fake.up.clear()
+        fake.there.clear()
+
+    with pytest.raises(HostError, match="does not know what ran before: web") as caught:
+        patched(hidden)(Fake(live=live))
+    assert caught.value.reason == "restart_failed"
+
+
 def test_a_container_that_does_not_run_again_is_a_failure(patched: Patched, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_docker_restart, "_PATIENCE", 0.0)
     with pytest.raises(HostError, match="does not run again: web, job") as caught:
         patched(stopped)(Fake(live=False, startable=False))
     assert caught.value.reason == "restart_failed"
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_job_that_is_run_once_more_and_ends_has_come_back_if_it_ended_well(
+    patched: Patched, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    monkeypatch.setattr(_docker_restart, "_PATIENCE", 0.0)
+    fake = Fake(live=False, codes={"j": code})
+    if code:
+        with pytest.raises(HostError, match="does not run again: job"):
+            patched(stopped)(fake)
+    else:
+        assert patched(stopped)(fake).restarted == ("web", "job")
+
+
+def test_what_was_stopped_once_more_is_started_once_more_however_well_it_ended(patched: Patched) -> None:
+    fake = Fake(live=False, at={"j": "by the try before", "w": WEB.started})
+    patched(stopped)(fake)
+    assert "docker container start -- w j" in fake.asked
+
+
+def test_a_container_has_come_back_when_it_ran_whatever_it_does_then(patched: Patched) -> None:
+    class Flickering(Fake):
+        def _shown(self, id_: str) -> dict[str, t.Any]:
+            shown = super()._shown(id_)
+            if any("container start" in words for words in self.asked):
+                turn = sum("container inspect" in words for words in self.asked) % 2
+                shown["State"].update(Running=turn == (id_ == "w"), ExitCode=1)
+            return shown
+
+    assert patched(stopped)(Flickering(live=False)).restarted == ("web", "job")
+
+
+def test_on_the_way_back_what_does_not_run_again_is_told_and_another_try_is_in_vain(
+    patched: Patched, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(_docker_restart, "_PATIENCE", 0.0)
+    fake = Fake(live=False, startable=False)
+    with pytest.raises(HostError, match="does not run again: web, job") as caught:
+        patched(stopped)(fake, way_back=True)
+    assert caught.value.details == {"vain": True}
+    assert any("delete table" in words for words in fake.asked), "connections are let go"
+    assert read_note(str(tmp_path)) is None
 
 
 def test_after_a_start_that_failed_the_next_one_brings_back_what_ran_before(patched: Patched, tmp_path: Path) -> None:
@@ -179,7 +245,7 @@ def test_what_runs_now_and_what_ran_before_are_put_together() -> None:
 
 def test_the_command_for_who_takes_over_says_all_that_was_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, Order]] = []
-    monkeypatch.setattr(_docker_restart, "carry_out", lambda action, order: asked.append((action, order)))
+    monkeypatch.setattr(_docker_restart, "carry_out", lambda action, order, way_back: asked.append((action, order)))
     order = Order(5.5, 7, 0.5, "/run/other.pid")
     for action in ("restart", "reload"):
         program, *words = argv_of("/x.pyz", action, order)
@@ -187,14 +253,16 @@ def test_the_command_for_who_takes_over_says_all_that_was_asked(monkeypatch: pyt
     assert asked == [("restart", order), ("reload", Order(5.5, pid_file="/run/other.pid"))]
 
 
+@pytest.mark.parametrize(("details", "code"), [({}, 1), ({"vain": True}, VAIN)])
 def test_a_failure_of_the_program_is_said_and_counted(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], details: dict[str, bool], code: int
 ) -> None:
-    def fails(action: str, order: Order) -> None:
-        raise HostError("it did not start", reason="restart_failed")
+    def fails(action: str, order: Order, way_back: bool) -> None:
+        assert way_back
+        raise HostError("it did not start", reason="restart_failed", **details)
 
     monkeypatch.setattr(_docker_restart, "carry_out", fails)
-    assert main(["restart"]) == 1
+    assert main(["restart"]) == code
     assert capsys.readouterr().err == "it did not start\n"
 
 

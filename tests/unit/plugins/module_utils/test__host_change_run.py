@@ -146,6 +146,14 @@ def test_commands_of_the_way_back_that_fail_are_told_and_do_not_block_the_next_r
     assert host.do(host.change()).changed
 
 
+def test_commands_of_the_way_back_that_say_that_it_is_in_vain_are_not_run_again(host: Host, tmp_path: Path) -> None:
+    tries = tmp_path / "tries"
+    count = ("sh", "-c", f"echo >> {tries}; exit 83")
+    with pytest.raises(HostError, match="does not work: sh"):
+        host.do(host.change(activate=(("false",),), deactivate=(count,)))
+    assert tries.read_text() == "\n"
+
+
 def test_a_command_that_is_not_there_is_named(host: Host) -> None:
     with pytest.raises(HostError, match=r"no-such-command: No such file or directory"):
         host.do(host.change(activate=(("no-such-command",),), deactivate=(("true",),)))

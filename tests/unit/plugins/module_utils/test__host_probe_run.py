@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.emorobcare.fleet.plugins.module_utils import _host_probe_inside
+from ansible_collections.emorobcare.fleet.plugins.module_utils import _host_probe_inside, _host_probe_run
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_cli import Answer, Stream
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_probe import NAMES, Probe
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_probe_container import PREFIX, Asked
@@ -77,6 +77,17 @@ class Broken(Engine):
         return Said(b"exec format error\n", 1)
 
 
+class Dying(Engine):
+    """An engine that ends at a question; `last` is how that begins."""
+
+    last = ""
+
+    def ask(self, argv: t.Sequence[str], timeout: float | None = None) -> Answer:
+        if "_".join(argv[1:3]) == self.last:
+            raise ReleaseError("the engine has gone", reason="docker_unavailable")
+        return super().ask(argv, timeout)
+
+
 @pytest.fixture(name="volume")
 def volume_fixture(tmp_path: Path) -> Path:
     (tmp_path / "volume").mkdir()
@@ -84,9 +95,10 @@ def volume_fixture(tmp_path: Path) -> Path:
 
 
 def ask(engine: Engine, tmp_path: Path, **asked: t.Any) -> dict[str, Probe]:
-    found = probe(Asked(timeout=0.2, **asked), engine, str(tmp_path / "work"))
-    engine.shut()
-    return found
+    try:
+        return probe(Asked(timeout=0.2, **asked), engine, str(tmp_path / "work"))
+    finally:
+        engine.shut()
 
 
 def test_a_container_that_does_all_passes_and_leaves_nothing(volume: Path, tmp_path: Path) -> None:
@@ -99,6 +111,27 @@ def test_a_container_that_does_all_passes_and_leaves_nothing(volume: Path, tmp_p
     }
     assert engine.removed == ["container", "network", "volume", "image"]
     assert os.listdir(tmp_path / "work") == []
+
+
+def test_the_engine_that_is_asked_is_this_hosts_whatever_context_is_in_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def command_line(environment: t.Mapping[str, str]) -> t.NoReturn:
+        assert environment["DOCKER_CONTEXT"] == "default"
+        assert "DOCKER_HOST" not in environment
+        raise ReleaseError("asked", reason="docker_failed")
+
+    monkeypatch.setenv("DOCKER_HOST", "tcp://elsewhere:2375")
+    monkeypatch.setattr(_host_probe_run, "DockerCli", command_line)
+    with pytest.raises(ReleaseError, match="asked"):
+        probe(Asked(), work=str(tmp_path))
+
+
+@pytest.mark.parametrize("last", ["volume_inspect", "container_port", "container_stop"])
+def test_an_engine_that_ends_while_it_is_asked_fails_every_probe(volume: Path, tmp_path: Path, last: str) -> None:
+    engine = Dying(volume, WELL)
+    engine.last = last
+    assert set(ask(engine, tmp_path).values()) == {Probe("fail", "the engine has gone")}
 
 
 @pytest.mark.parametrize(

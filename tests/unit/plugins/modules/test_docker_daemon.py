@@ -40,6 +40,12 @@ class Fake:
     acts: list[str] = field(default_factory=list)
     bad: str = "max-fle"
     silent: bool = False
+    deaf: bool = False
+    lame: bool = False
+    command_line: bool = True
+    flags: tuple[str, ...] = ()
+    images: int = 1
+    takes: tuple[str, ...] = ("live-restore", "debug")
     pid: int = 7
 
     def __call__(
@@ -50,11 +56,15 @@ class Fake:
         environment: t.Mapping[str, str] | None = None,
     ) -> Answer:
         words = " ".join(argv)
+        if argv[0] == "docker" and not self.command_line:
+            return Answer(127, "", "docker: No such file or directory")
         if words == "dockerd --version":
             return Answer(0, f"Docker version {self.version}, build 0")
         if words.startswith("dockerd --validate"):
             return self._validated(argv[2].partition("=")[2])
         if words.startswith("docker info"):
+            if argv[-1] == "{{.LiveRestoreEnabled}}":
+                return Answer(0, str(self._info()["LiveRestoreEnabled"]).lower())
             return Answer(1, "", "Cannot connect") if self.silent else Answer(0, json.dumps(self._info()))
         if words.startswith("docker container ls"):
             return Answer(0, "\n".join(str(number) for number in range(self.containers)))
@@ -63,20 +73,27 @@ class Fake:
             return Answer(0, json.dumps([shown] * self.containers))
         if words.startswith("docker network"):
             return Answer(0, "[]")
+        if words.startswith("ss "):
+            return Answer(0, "0 0 10.1.2.3:22 198.51.100.7:50000")
         if words.startswith("ip -json address"):
             return Answer(0, json.dumps([{"ifname": "eth0", "addr_info": [{"local": "10.1.2.3", "prefixlen": 24}]}]))
         return Answer(0, "")
 
     def engine(self, _run: t.Any, _pid_file: str) -> Engine:
-        return Engine(self.pid, str(self.start), "docker.service", ("-H", "fd://"), "unit docker.service")
+        return Engine(self.pid, str(self.start), "docker.service", ("-H", "fd://", *self.flags), "unit docker.service")
 
-    def carry_out(self, action: str, order: Order, run: t.Any) -> Report | None:
+    def carry_out(self, action: str, order: Order, run: t.Any, *, way_back: bool = False) -> Report | None:
         self.acts.append(action)
         text = self.file.read_text() if self.file.exists() else "{}"
         document = json.loads(text)
+        if self.deaf or "bogus" in text:
+            self.deaf = False
+            raise HostError("the engine has not taken its file", reason="reload_failed")
         if action == "reload":
-            self.has.update({key: document[key] for key in ("live-restore", "debug") if key in document})
+            self.has.update({key: document[key] for key in self.takes if key in document})
             return None
+        if way_back and self.lame:
+            raise HostError("what ran before does not run again: web", reason="restart_failed", vain=True)
         if self.bad in text:
             raise HostError("the engine did not start: unknown log opt", reason="restart_failed")
         self.start += 1
@@ -84,7 +101,11 @@ class Fake:
         return Report(0.5, live, True, "", 3, 0)
 
     def _info(self) -> Result:
-        return {"ServerVersion": self.version, "LiveRestoreEnabled": bool(self.has.get("live-restore")), "Images": 1}
+        return {
+            "ServerVersion": self.version,
+            "LiveRestoreEnabled": bool(self.has.get("live-restore")) or "--live-restore" in self.flags,
+            "Images": self.images,
+        }
 
     def _validated(self, path: str) -> Answer:
         document = json.loads(Path(path).read_text())
@@ -150,6 +171,39 @@ def test_live_restore_is_reloaded_before_the_engine_is_restarted(run: Run, fake:
     assert len(fake.acts) == 2
 
 
+def test_a_file_that_the_engine_does_not_take_is_never_what_it_is_told_to_read(run: Run, fake: Fake) -> None:
+    fake.file.write_text('{"bogus": true, "debug": true}')
+    result = run(remove=["bogus"], options={**ON, "init": True}, restart=True)
+    assert (result["action"], fake.acts) == ("restart", ["reload", "restart"])
+    assert content(fake) == fake.has == {"debug": True, **ON, "init": True}
+
+
+def test_a_reload_that_fails_is_taken_back_without_a_restart(run: Run, fake: Fake) -> None:
+    fake.deaf = True
+    result = run(options={**ON, "init": True}, restart=True)
+    assert (result["reason"], fake.acts) == ("reload_failed", ["reload", "reload"])
+
+
+def test_live_restore_that_is_in_the_file_alone_is_told_to_the_engine_first(run: Run, fake: Fake) -> None:
+    fake.file.write_text('{\n  "live-restore": true\n}\n')
+    result = run(options={**ON, "init": True}, restart=True, mode=f"{fake.file.stat().st_mode & 0o777:o}")
+    assert (fake.acts, result["restarted"]["live_restore"]) == (["reload", "restart"], True)
+
+
+def test_an_engine_that_would_stop_what_is_to_run_on_is_not_restarted(run: Run, fake: Fake) -> None:
+    fake.takes = ()
+    result = run(options={**ON, "init": True}, restart=True)
+    assert (result["reason"], fake.acts, content(fake)) == ("reload_failed", ["reload"], ON)
+    assert "would stop 1 containers" in result["msg"]
+
+
+def test_an_engine_with_live_restore_as_a_flag_is_not_told_again(run: Run, fake: Fake) -> None:
+    fake.flags = ("--live-restore",)
+    result = run(options={"init": True}, restart=True)
+    assert (result["action"], fake.acts, content(fake)) == ("restart", ["restart"], {"init": True})
+    assert "run on meanwhile: 1" in result["msg"]
+
+
 def test_without_containers_one_restart_does_it(run: Run, fake: Fake) -> None:
     fake.containers = 0
     assert "no container runs" in run(options={**ON, "init": True}, restart=True)["msg"]
@@ -175,6 +229,31 @@ def test_what_waited_is_taken_back_as_a_whole(run: Run, fake: Fake) -> None:
     assert content(fake) == {"debug": False, **ON}
 
 
+def test_what_waits_stays_where_what_comes_now_is_refused(run: Run, fake: Fake) -> None:
+    fake.images = fake.containers = 0
+    run(options={"data-root": "/srv"})
+    kept, fake.images = fake.file.read_text(), 1
+    result = run(options={"data-root": "/srv"}, restart=True)
+    assert (result["reason"], fake.file.read_text(), fake.acts) == ("data_hidden", kept, [])
+
+
+def test_what_somebody_writes_between_the_look_and_the_lock_is_not_lost(
+    run: Run, fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changing = _docker_daemon_run.write_program
+
+    def edited(folder: str) -> None:
+        fake.file.write_text('{"labels": ["by=hand"]}')
+        changing(folder)
+
+    fake.file.write_text('{"debug": false}\r\n')
+    assert run(options={"debug": True})["changed"]
+    monkeypatch.setattr(_docker_daemon_run, "write_program", edited)
+    result = run(options={"debug": False})
+    assert (result["reason"], content(fake)) == ("locked", {"labels": ["by=hand"]})
+    assert "run this again" in result["msg"]
+
+
 def test_what_somebody_edits_meanwhile_is_not_lost(run: Run, fake: Fake) -> None:
     run(options={**ON, "init": True})
     fake.file.write_text(json.dumps({**content(fake), "labels": ["by=hand"]}))
@@ -192,6 +271,13 @@ def test_an_engine_that_does_not_start_gets_its_file_back(run: Run, fake: Fake) 
     assert fake.acts == ["restart", "restart"]
 
 
+def test_a_container_that_does_not_come_up_restarts_the_engine_twice_and_not_more(run: Run, fake: Fake) -> None:
+    fake.lame = True
+    result = run(options={"log-opts": {"max-fle": "3"}}, restart=True)
+    assert (result["reason"], result["reverted"], fake.acts) == ("restart_failed", True, ["restart", "restart"])
+    assert "does not work: what ran before does not run again: web" in result["msg"]
+
+
 def test_the_file_of_before_comes_back_with_live_restore_switched_off_last(run: Run, fake: Fake) -> None:
     fake.file.write_text('{"debug":true}')
     run(options={**ON, "init": True}, restart=True)
@@ -200,6 +286,17 @@ def test_the_file_of_before_comes_back_with_live_restore_switched_off_last(run: 
     assert (result["changed"], fake.acts, fake.file.read_text()) == (True, ["restart", "reload"], '{"debug":true}')
     assert not fake.has["live-restore"]
     assert not run(state="absent", restart=True)["changed"]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_file_of_before_that_would_hide_what_has_come_since_stays_where_it_is(
+    run: Run, fake: Fake, check: bool
+) -> None:
+    fake.images = fake.containers = 0
+    run(options={"data-root": "/srv"}, restart=True)
+    fake.images, fake.acts = 1, []
+    result = run(state="absent", restart=True, _ansible_check_mode=check)
+    assert (result["reason"], fake.acts, content(fake)) == ("data_hidden", [], {"data-root": "/srv"})
 
 
 def test_a_file_that_was_not_there_goes_again_but_one_that_was_edited_stays(run: Run, fake: Fake) -> None:
@@ -232,7 +329,7 @@ def test_the_whole_difference_is_shown_not_that_of_the_last_step(run: Run, fake:
 def test_a_mode_alone_is_no_matter_for_the_engine(run: Run, fake: Fake) -> None:
     fake.file.write_text("{}")
     fake.file.chmod(0o666)
-    assert run(restart=True)["changed"]
+    assert run(restart=True, mode="0644")["changed"]
     assert (fake.acts, fake.file.stat().st_mode & 0o777) == ([], 0o644)
 
 
@@ -242,6 +339,7 @@ def test_a_mode_alone_is_no_matter_for_the_engine(run: Run, fake: Fake) -> None:
         pytest.param({"options": {"bogus": 1}}, "option_unknown", "options.bogus: Docker 26.1 does not know", id="key"),
         pytest.param({"options": {"mtu": -1}}, "option_invalid", "would not start with what is wanted", id="value"),
         pytest.param({"options": {"bip": "10.1.2.1/24"}}, "address_collision", "eth0", id="addresses"),
+        pytest.param({"options": {"bip": "198.51.100.1/24"}}, "address_collision", "has a connection", id="operator"),
         pytest.param({"options": {"hosts": []}}, "option_is_flag", "-H (unit docker.service)", id="flag"),
         pytest.param({"options": {"data-root": "/srv"}}, "data_hidden", "1 images", id="data"),
         pytest.param({"options": {}, "mode": "rw"}, "invalid", "mode", id="mode"),
@@ -288,13 +386,37 @@ def test_a_host_without_an_engine_is_told_the_way_out(run: Run, fake: Fake) -> N
     assert "emorobcare.fleet.docker_host" in result["msg"]
 
 
+def test_a_host_without_the_command_line_is_told_its_package_and_nothing_is_restarted(run: Run, fake: Fake) -> None:
+    fake.command_line = False
+    result = run(options={"init": True}, restart=True)
+    assert (result["reason"], fake.acts, fake.file.exists()) == ("engine_unavailable", [], False)
+    assert "package docker-cli" in result["msg"]
+
+
 def test_containers_older_than_the_limit_are_named(run: Run, fake: Fake) -> None:
     assert run(options={"log-opts": {"max-size": "1m"}}, restart=True)["stale"] == ["web"]
 
 
-def test_a_password_is_in_no_difference(run: Run) -> None:
-    proxies = {"proxies": {"http-proxy": "http://me:geheim@proxy:1"}}
-    assert "geheim" not in json.dumps(run(options=proxies, _ansible_diff=True)["diff"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"proxies": {"http-proxy": "http://me:geheim@proxy:1"}}, id="of a proxy"),
+        pytest.param({"log-opts": {"splunk-token": "geheim"}}, id="of a log driver"),
+    ],
+)
+def test_a_password_is_in_no_difference(run: Run, options: Result) -> None:
+    diff = json.dumps(run(options=options, _ansible_diff=True)["diff"])
+    assert ("geheim" in diff, "********" in diff) == (False, True)
+
+
+def test_a_file_that_is_not_for_all_to_read_stays_so_and_a_new_one_is(run: Run, fake: Fake) -> None:
+    run(options={"debug": True})
+    assert fake.file.stat().st_mode & 0o777 == 0o644
+    fake.file.chmod(0o600)
+    run(options={"init": True})
+    assert fake.file.stat().st_mode & 0o777 == 0o600
+    run(options={"init": True}, restart=True)
+    assert (fake.acts[-1], fake.file.stat().st_mode & 0o777) == ("restart", 0o600)
 
 
 def test_the_documentation_says_what_the_options_are() -> None:
