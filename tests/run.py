@@ -181,7 +181,10 @@ BROWSER = [
     packages("chromium", "chromedriver", "chromium", "chromium-driver", "fonts-dejavu-core"),
     pytest("browser", "tests/browser"),
 ]
-FAULTS = [pytest("faults", "tests/faults")]
+# Of the fault tests, those that only look; they are in the other lane so that both end at about the same time.
+LOOKING = [f"tests/faults/test_{name}.py" for name in ("container_audit", "docker_host_audit", "image_audit")]
+AUDITS = [pytest("audits", *LOOKING)]
+FAULTS = [pytest("faults", "tests/faults", *(f"--ignore={path}" for path in LOOKING))]
 STACKS = [pytest("stacks", "tests/stacks")]
 # One of them is 30 releases in a row: longer than a test may take that hangs.
 SLOW = [pytest("slow", "-m", "slow", "-o", "faulthandler_timeout=1800", "tests/faults")]
@@ -202,12 +205,12 @@ PLANS: dict[str, tuple[list[Check], list[Check]]] = {
     "check": ([*LINT, *UNIT], []),
     "sanity": (SANITY_TESTS, []),
     "browser": ([], BROWSER),
-    "faults": ([], FAULTS),
+    "faults": ([], [*FAULTS, *AUDITS]),
     "stacks": ([], STACKS),
     "molecule": ([], MOLECULE),
     "slow": ([], SLOW),
-    "test": ([*LINT, *UNIT, *SANITY_TESTS, *STACKS, *MOLECULE], [*BROWSER, *FAULTS]),
-    "test-all": ([*LINT, *UNIT, *SANITY_TESTS, *STACKS, *MOLECULE], [*BROWSER, *FAULTS, *SLOW]),
+    "test": ([*LINT, *UNIT, *SANITY_TESTS, *STACKS, *AUDITS, *MOLECULE], [*BROWSER, *FAULTS]),
+    "test-all": ([*LINT, *UNIT, *SANITY_TESTS, *STACKS, *AUDITS, *MOLECULE], [*BROWSER, *FAULTS, *SLOW]),
 }
 
 

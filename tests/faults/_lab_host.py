@@ -26,6 +26,7 @@ _PLAYBOOK = Path(sys.executable).parent / "ansible-playbook"  # that of the Ansi
 _COLLECTION = "ansible_collections/emorobcare/fleet/plugins"
 _PYTHON = "/usr/bin/python3"  # of the machine
 _CODE = "/opt/code"
+_SOON = 4.0  # seconds in which somebody gets in by SSH, on a machine that has more to do
 _MODULE = """
 import importlib, json, sys
 from ansible.module_utils.testing import patch_module_args
@@ -140,8 +141,11 @@ class LabHost:
         return result_of(self.start_ssh(module, shared, **options))
 
     def reached_by_ssh(self) -> bool:
+        """Whether somebody who comes now gets in. One who has just come when the door closes waits in vain."""
         argv = [*self._ssh(), f"robot@{self.address}", "true"]
-        return subprocess.run(argv, capture_output=True, check=False).returncode == 0
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return subprocess.run(argv, capture_output=True, check=False, timeout=_SOON).returncode == 0
+        return False
 
     def _ssh(self) -> list[str]:
         return [

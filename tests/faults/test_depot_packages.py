@@ -274,7 +274,9 @@ def test_an_archive_that_nobody_has_signed_is_refused(run: Run, archive: Archive
     assert not repository.exists()
 
 
-@pytest.mark.parametrize("mirror", ["http://127.0.0.1:9/debian", "http://mirror.invalid/debian"])
+@pytest.mark.parametrize(
+    "mirror", ["http://127.0.0.1:9/debian", pytest.param("http://mirror.invalid/debian", marks=pytest.mark.slow)]
+)
 def test_without_a_network_the_archive_is_named_and_what_is_there_stays(
     run: Run, archive: Archive, repository: Path, mirror: str
 ) -> None:

@@ -224,6 +224,7 @@ def test_a_flag_of_the_unit_is_refused_and_not_left_to_kill_the_engine(host: Hos
     assert "refuses to be told twice" in message
 
 
+@pytest.mark.slow  # that machine is made for this alone
 def test_live_restore_as_a_flag_keeps_containers_and_runtimes_are_added_to_those_of_flags(engines: Engines) -> None:
     host = engines.host("plain")
     host.restart_by_hand("--live-restore", "--add-runtime=theirs=/usr/sbin/runc")
