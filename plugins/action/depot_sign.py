@@ -32,7 +32,7 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_keys impor
     role_of,
     root_name,
 )
-from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_metadata import Expiry, publish, read_root
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_metadata import Expiry, newest_root, publish
 from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_published import (
     Published,
     read_published,
@@ -41,6 +41,7 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_published 
 
 if t.TYPE_CHECKING:
     from securesystemslib.signer import Signer
+    from tuf.api.metadata import Root
 
 Result = dict[str, t.Any]
 
@@ -65,7 +66,8 @@ class ActionModule(ActionBase):
 
     def _sign(self, folder: pathlib.Path, args: Result, now: float) -> Result:
         roots = read_roots(folder)
-        refuse_expired(folder, roots, now)
+        root = newest_root(roots) if roots else None
+        refuse_expired(folder, root, now)
         known = read_published(folder, roots, args["resign"])
         if args["state"] == "known":
             return {"changed": False, **told(known, roots)}
@@ -77,14 +79,14 @@ class ActionModule(ActionBase):
             wanted = parse_manifest(manifest)
             targets[target_name(wanted.stack, wanted.counter)] = (digest(manifest), len(manifest))
             drop = known.superseded(wanted.stack, args["keep"] - 1) if not targets.keys() & known.targets else []
-        signers, closed = open_current(folder, roots, args["passphrases"])
+        signers, closed = open_current(folder, root, args["passphrases"])
         refresh = args["refresh"] and manifest is None
         with telling_closed(closed):
             new = publish(known.metadata, roots, targets, drop, signers, now, expiry, refresh, args["resign"])
         if new and not self._task.check_mode:
             write_published(folder, new, manifest)
             known = read_published(folder, roots)
-        return {"changed": bool(new), "warnings": warnings(roots, expiry, now), **told(known, roots)}
+        return {"changed": bool(new), "warnings": warnings(root, expiry, now), **told(known, roots)}
 
 
 def read_manifest(text: str | None) -> bytes | None:
@@ -114,13 +116,12 @@ def read_expiry(days: Result) -> Expiry:
     return Expiry(**{role: int(number) for role, number in days.items()})
 
 
-def refuse_expired(folder: pathlib.Path, roots: t.Mapping[int, bytes], now: float) -> None:
+def refuse_expired(folder: pathlib.Path, root: Root | None, now: float) -> None:
     """Refuse to sign what no host would take.
 
     Raises:
         DepotError: the newest root has expired (`expired`).
     """
-    root = read_root(roots[max(roots)]) if roots else None
     if root is not None and root.expires.timestamp() <= now:
         raise DepotError(
             f"{folder}/{root_name(root.version)} expired on {utc(root.expires.timestamp())}, and this machine's clock "
@@ -131,24 +132,23 @@ def refuse_expired(folder: pathlib.Path, roots: t.Mapping[int, bytes], now: floa
         )
 
 
-def warnings(roots: t.Mapping[int, bytes], expiry: Expiry, now: float) -> list[str]:
+def warnings(root: Root | None, expiry: Expiry, now: float) -> list[str]:
     """Return a warning if the newest root ends before what is signed now; hosts take nothing of it after that."""
-    ends, until = read_root(roots[max(roots)]).expires, max(expiry.end(role, now) for role in _EXPIRING)
-    if ends >= until:
+    until = max(expiry.end(role, now) for role in _EXPIRING)
+    if root is None or root.expires >= until:
         return []
     return [
-        f"The root metadata expires on {ends:%Y-%m-%d}, before what is signed now ({until:%Y-%m-%d}), and hosts take "
-        "no depot after that. Bring the root keys together and renew it: docs/depot-keys.md, Expired depot"
+        f"The root metadata expires on {root.expires:%Y-%m-%d}, before what is signed now ({until:%Y-%m-%d}), and "
+        "hosts take no depot after that. Bring the root keys together and renew it: docs/depot-keys.md, Expired depot"
     ]
 
 
 def open_current(
-    folder: pathlib.Path, roots: t.Mapping[int, bytes], phrases: Result
+    folder: pathlib.Path, root: Root | None, phrases: Result
 ) -> tuple[list[Signer], dict[str, DepotError]]:
     """Open the keys at hand that the newest root has for what expires; return signers, and why others stay closed."""
-    if not roots:
+    if root is None:
         return [], {}
-    root = read_root(roots[max(roots)])
     names = [name for name in key_names(folder) if role_of(name) in _EXPIRING]
     keyids = {keyid for role in _EXPIRING for keyid in root.roles[role].keyids}
     return open_signers(folder, names, keyids, {str(name): str(value) for name, value in phrases.items()})

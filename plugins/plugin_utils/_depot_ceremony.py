@@ -27,7 +27,12 @@ from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_keys impor
     role_of,
     write_root,
 )
-from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_metadata import make_root, read_root, rotate
+from ansible_collections.emorobcare.fleet.plugins.plugin_utils._depot_metadata import (
+    make_root,
+    newest_root,
+    read_root,
+    rotate,
+)
 
 try:
     from securesystemslib.signer import CryptoSigner, Key, Signer
@@ -196,7 +201,7 @@ def _refuse_bare(folder: pathlib.Path, plan: Plan, roots: t.Mapping[int, bytes],
     bare = [name for name in plan.keys if not phrases.get(name)]
     if not roots or not bare:
         return
-    root = read_root(roots[max(roots)])
+    root = newest_root(roots)
     old = [_name(root, keyid) for keyid in plan.remove]
     closed = [name for name in old if phrases.get(name) or is_encrypted(folder, name)]
     if closed:
@@ -230,7 +235,7 @@ def _old_signers(
     if not roots:
         return [], {}
     names = [name for name in key_names(folder) if name not in plan.keys]
-    return open_signers(folder, names, read_root(roots[max(roots)]).roles["root"].keyids, phrases)
+    return open_signers(folder, names, newest_root(roots).roles["root"].keyids, phrases)
 
 
 def facts(folder: pathlib.Path, found: Found) -> dict[str, t.Any]:

@@ -136,6 +136,11 @@ def read_root(root_bytes: bytes) -> Root:
     return metadata.signed
 
 
+def newest_root(roots: t.Mapping[int, bytes]) -> Root:
+    """Return the newest root metadata of a fleet that has one; see `read_root`."""
+    return read_root(roots[max(roots)])
+
+
 @dataclass(frozen=True)
 class Current:
     """A depot's metadata as the fleet's keys signed it; None where there is none that can be built upon.
@@ -184,7 +189,7 @@ def publish(
     expiry = expiry or Expiry()
     _check_same_fleet(current, roots)
     found = read_current(current, roots, resign)
-    root = read_root(roots[max(roots)])
+    root = newest_root(roots)
     written = {name: data for name, data in _root_files(roots).items() if name not in current}
     new = _next_targets(found, targets, drop, expiry, now)
     if refresh and found.targets is not None:
