@@ -41,6 +41,9 @@ class Server(http.server.ThreadingHTTPServer):
 Server(("", 8000), Handler).serve_forever()
 """
 
+# What a container runs that only has to be there.
+IDLE = (PYTHON, "-S", "-c", "import time; time.sleep(600)")
+
 # Asks over and over, each time on a new connection, until its standard input ends; prints how that went.
 CLIENT = """
 import http.client, json, sys, threading, time

@@ -14,8 +14,8 @@ import pytest
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_daemon_keys import KEYS, known
 from ansible_collections.emorobcare.fleet.plugins.module_utils._docker_hold import TABLE
-from ansible_collections.emorobcare.fleet.tests.faults._engines import FILE, HOSTS, PORT, Client, Engines, Host
-from ansible_collections.emorobcare.fleet.tests.faults._releases import PYTHON, wait_for
+from ansible_collections.emorobcare.fleet.tests.faults._engines import FILE, HOSTS, IDLE, PORT, Client, Engines, Host
+from ansible_collections.emorobcare.fleet.tests.faults._releases import wait_for
 
 LIMITS: dict[str, t.Any] = {"live-restore": True, "log-opts": {"max-file": "3", "max-size": "1m"}}
 # Both pass each check that an engine makes of its file, and only its start finds what is wrong with the second.
@@ -210,7 +210,7 @@ def test_the_default_bridge_of_running_containers_stays_and_the_module_says_so(h
 
 
 def test_without_live_restore_containers_that_no_policy_starts_run_again(host: Host, base: str) -> None:
-    host.docker("run", "--detach", "--name", "plain", base, PYTHON, "-S", "-c", "import time; time.sleep(600)")
+    host.docker("run", "--detach", "--name", "plain", base, *IDLE)
     result = host.done(options={"log-level": "warn"}, restart=True, probe=False)
     assert set(result["restarted"]["restarted"]) == {"plain", "web"}
     assert host.docker("container", "inspect", "--format", "{{.State.Running}}", "plain") == "true"
@@ -278,8 +278,7 @@ def test_a_restart_leaves_the_tasks_of_a_swarm_to_it(new: Host, base: str) -> No
 
     new.docker("swarm", "init", "--advertise-addr", new.address)
     try:
-        sleep = [base, PYTHON, "-S", "-c", "import time; time.sleep(600)"]
-        new.docker("service", "create", "--detach", "--no-resolve-image", "--name", "sleeper", *sleep)
+        new.docker("service", "create", "--detach", "--no-resolve-image", "--name", "sleeper", base, *IDLE)
         wait_for(lambda: tasks() != "")
         before = tasks()
         result = new.done(options={"log-level": "warn"}, restart=True, probe=False)
