@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_error import DepotError
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_folder import Folder
 from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_layout import RECEIPTS, is_sha256, read_document
+from ansible_collections.emorobcare.fleet.plugins.module_utils._depot_release import LATEST
 from ansible_collections.emorobcare.fleet.plugins.module_utils._image_process import start
 from ansible_collections.emorobcare.fleet.plugins.module_utils._release_document import canonical
 from ansible_collections.emorobcare.fleet.plugins.module_utils._store_durable import make_dirs, sync_dir
@@ -34,7 +35,6 @@ KEPT = 20
 _SCHEMA = 1
 _LIMIT = 16 << 20  # bytes of a receipt: one digest is 67
 _AHEAD = 86_400  # seconds that a host's clock may be ahead of that of whoever reads its receipts
-_LATEST = 253_402_300_799  # seconds since 1970; the last time that has a year of four digits
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _FILE = re.compile(r"([0-9]{1,15})\.json")
 
@@ -94,7 +94,7 @@ def parse_receipt(data: bytes, path: str = "") -> Signed:
             raise ValueError("digests has what is no SHA-256")
         if not _HOST.fullmatch(document["host"]):
             raise ValueError(f"host is {document['host']!r}")
-        if not 0 <= int(document["time"]) <= _LATEST:
+        if not 0 <= int(document["time"]) <= LATEST:
             raise ValueError(f"time is {document['time']!r}")
         receipt = Receipt(
             document["host"],

@@ -25,6 +25,8 @@ VERSION = "0.1.0"
 """Of emorobcare.fleet, as galaxy.yml has it: what a release's minimum_version is compared with."""
 
 ARCHITECTURES = ("amd64", "arm64", "armhf")
+LATEST = 253_402_300_799
+"""Seconds since 1970: the last time that has a year of four digits, and so the last that can be told to anybody."""
 
 _SCHEMA = 1
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -178,7 +180,7 @@ def _read(document: dict[str, t.Any]) -> Manifest:
         fleet=_match(_NAME, document, "fleet"),
         stack=_match(_NAME, document, "stack"),
         counter=_count(document, "counter", 1),
-        created=_count(document, "created", 0),
+        created=_count(document, "created", 0, LATEST),
         minimum_version=_match(_VERSION, document, "minimum_version"),
         hardware=tuple(_text(_NAME, name, "hardware") for name in document["hardware"]),
         architecture=_one_of(ARCHITECTURES, document, "architecture"),
@@ -260,10 +262,11 @@ def _one_of(allowed: t.Sequence[str], document: t.Mapping[str, t.Any], key: str)
     return str(document[key])
 
 
-def _count(document: t.Mapping[str, t.Any], key: str, least: int) -> int:
+def _count(document: t.Mapping[str, t.Any], key: str, least: int, most: int | None = None) -> int:
     value = document[key]
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise _invalid(f"{key}: {value!r} is no whole number from {least}")
+    if not isinstance(value, int) or isinstance(value, bool) or value < least or (most is not None and value > most):
+        until = "" if most is None else f" to {most}"
+        raise _invalid(f"{key}: {value!r} is no whole number from {least}{until}")
     return value
 
 

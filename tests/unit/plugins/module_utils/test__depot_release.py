@@ -83,6 +83,7 @@ def test_the_unchanged_manifest_of_these_cases_is_read() -> None:
         pytest.param({"counter": 0}, "counter", id="a counter below 1"),
         pytest.param({"counter": True}, "counter", id="a counter that is none"),
         pytest.param({"created": "today"}, "created", id="a time in words"),
+        pytest.param({"created": 10**18}, "to 253402300799", id="a time that no calendar has"),
         pytest.param({"minimum_version": "latest"}, "minimum_version", id="a version in words"),
         pytest.param({"architecture": "vax"}, "architecture", id="an unknown architecture"),
         pytest.param({"release": "a"}, "release", id="a digest that is none"),
