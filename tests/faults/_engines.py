@@ -233,11 +233,16 @@ class Engines:
 
         :param again: whether to bring it there again where it may be there already.
         """
-        if machine not in self._hosts:
-            self._hosts[machine] = self._made.enter_context(Host(self._work / machine, machine, self._image))
-        host = self._hosts[machine]
-        if not again and host.file() is None and host.docker("ps", "--quiet", "--filter", "name=^web$"):
-            return host
-        host.reset()
+        made = self._hosts.get(machine)
+        if made and not again and made.file() is None and made.docker("ps", "--quiet", "--filter", "name=^web$"):
+            return made
+        host = self.bare(machine)
         host.serve()
         return host
+
+    def bare(self, machine: str) -> Host:
+        """Return a machine whose engine is as it came, with no container."""
+        if machine not in self._hosts:
+            self._hosts[machine] = self._made.enter_context(Host(self._work / machine, machine, self._image))
+        self._hosts[machine].reset()
+        return self._hosts[machine]

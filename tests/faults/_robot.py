@@ -11,7 +11,6 @@ import json
 import time
 import typing as t
 from dataclasses import dataclass
-from pathlib import Path
 
 from ansible_collections.emorobcare.fleet.tests.faults._lab_host import LabHost
 from ansible_collections.emorobcare.fleet.tests.faults._releases import PYTHON, Result
@@ -34,21 +33,18 @@ class Boot:
     said: str
 
 
-class Robot(LabHost):
-    """The machine; `sides` makes the releases of its stack. Collects a row for each power cut."""
+class Robot:
+    """The machine, with systemd; `sides` makes the releases of its stack. Collects a row for each power cut."""
 
-    def __init__(self, work: Path, sides: Sides) -> None:
-        super().__init__(work, "power-cut", "robot")
-        self.sides = sides
+    def __init__(self, host: LabHost, sides: Sides) -> None:
+        host.play("tests/faults/lab/recovery.yml")
+        host.load(sides.image, sides.ingress)
+        self.host, self.sides = host, sides
         self.rows: list[tuple[str, ...]] = []
 
     @property
     def base(self) -> str:
         return f"{_STACKS}/{self.sides.stack}"
-
-    def set_up(self) -> None:
-        self.play("tests/faults/lab/recovery.yml")
-        self.load(self.sides.image, self.sides.ingress)
 
     def release(self, text: str, **more: t.Any) -> dict[str, t.Any]:
         """The module's options for a release of this text, whose database is another one too."""
@@ -59,22 +55,22 @@ class Robot(LabHost):
         return self.sides.sided(text, database=text, more={"db": snapshot}, ingress=door, **more)
 
     def deploy(self, options: dict[str, t.Any]) -> Result:
-        result = self.module("stack_release", **options)
+        result = self.host.module("stack_release", **options)
         assert not result.get("failed"), result["msg"]
         return result
 
     def kill_when(self, options: dict[str, t.Any], step: str) -> None:
         """Deploy, and kill the module when it has entered a step."""
-        process = self.start_program(KILLED, options, step)
+        process = self.host.start_program(KILLED, options, step)
         printed = process.communicate()[0]
         assert process.returncode == _KILLED, f"the run never came to step {step}: {printed.decode()}"
         assert self.journal()["phase"] == step
 
     def boot(self) -> Boot:
         """Cut the power, give it back, and wait until boot has recovered; nobody else does anything."""
-        self.cut_power()
+        self.host.cut_power()
         began = time.monotonic()
-        address = self.address
+        address = self.host.address
         first = ""
         served = ended = 0.0
         while not (first and ended):
@@ -88,16 +84,16 @@ class Robot(LabHost):
         return Boot(first, served, ended, self._said())
 
     def serving(self) -> str | None:
-        return serving(self.address)
+        return serving(self.host.address)
 
     def journal(self) -> dict[str, t.Any]:
-        return t.cast("dict[str, t.Any]", json.loads(self.run("cat", f"{self.base}/state.json")))
+        return t.cast("dict[str, t.Any]", json.loads(self.host.run("cat", f"{self.base}/state.json")))
 
     def running(self) -> dict[str, str]:
         """The environment of each container, by project and service without the stack's own name: `blue/api`."""
-        ids = self.run("docker", "ps", "--all", "--quiet", "--no-trunc").split()
+        ids = self.host.run("docker", "ps", "--all", "--quiet", "--no-trunc").split()
         found = {}
-        for item in json.loads(self.run("docker", "container", "inspect", *ids)) if ids else []:
+        for item in json.loads(self.host.run("docker", "container", "inspect", *ids)) if ids else []:
             labels = item["Config"]["Labels"]
             project = labels["com.docker.compose.project"][len(self.sides.stack) + 1 :]
             found[f"{project}/{labels['com.docker.compose.service']}"] = " ".join(item["Config"]["Env"])
@@ -107,14 +103,14 @@ class Robot(LabHost):
         """Whether the service has run since the machine came up, and ended well; an end without hope is an error."""
         names = ("ActiveState", "Result", "ExecMainExitTimestampMonotonic")
         asked = ("systemctl", "show", "fleet-recover.service", f"--property={','.join(names)}")
-        told = self.run(*asked, check=False)
+        told = self.host.run(*asked, check=False)
         facts = dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
         assert facts.get("ActiveState") != "failed", self._said()
         ended = facts.get("ExecMainExitTimestampMonotonic", "0") != "0"
         return ended and facts["ActiveState"] == "inactive"
 
     def _said(self) -> str:
-        return self.run("journalctl", "--unit=fleet-recover", "--boot", "--output=cat", "--no-pager")
+        return self.host.run("journalctl", "--unit=fleet-recover", "--boot", "--output=cat", "--no-pager")
 
 
 def serving(address: str) -> str | None:

@@ -17,6 +17,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.emorobcare.fleet.plugins.modules import model_pull
 from ansible_collections.emorobcare.fleet.tests.faults._applying import First, Robot, bring_first, make_robot
 from ansible_collections.emorobcare.fleet.tests.faults._crash import can_mount
+from ansible_collections.emorobcare.fleet.tests.faults._engines import Engines
 from ansible_collections.emorobcare.fleet.tests.faults._faults import Record
 from ansible_collections.emorobcare.fleet.tests.faults._pulls import Result, Run, eagerness, small_chunks
 from ansible_collections.emorobcare.fleet.tests.faults._releases import Lab, base_image, docker
@@ -92,6 +93,13 @@ def eager_fixture(monkeypatch: pytest.MonkeyPatch) -> None:
 def base_fixture() -> str:
     """An image with a Python and nothing else."""
     return base_image()
+
+
+@pytest.fixture(name="engines", scope="session")
+def engines_fixture(tmp_path_factory: pytest.TempPathFactory, base: str) -> t.Iterator[Engines]:
+    """Machines to change; each stands from test to test once one has asked for it."""
+    with Engines(tmp_path_factory.mktemp("engines"), base) as engines:
+        yield engines
 
 
 @pytest.fixture(name="lab")

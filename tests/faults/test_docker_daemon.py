@@ -40,12 +40,6 @@ with patch_module_args(json.load(sys.stdin)):
 """
 
 
-@pytest.fixture(name="engines", scope="module")
-def engines_fixture(tmp_path_factory: pytest.TempPathFactory, base: str) -> t.Iterator[Engines]:
-    with Engines(tmp_path_factory.mktemp("engines"), base) as engines:
-        yield engines
-
-
 # One machine of three every time; `make test-all` tries them all.
 SOME = [HOSTS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in HOSTS[1:])]
 QUICK = [*HOSTS[:2], pytest.param(HOSTS[2], marks=pytest.mark.slow)]

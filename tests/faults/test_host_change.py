@@ -14,6 +14,7 @@ import typing as t
 import pytest
 
 from ansible_collections.emorobcare.fleet.plugins.module_utils._host_probe import NAMES
+from ansible_collections.emorobcare.fleet.tests.faults._engines import Engines
 from ansible_collections.emorobcare.fleet.tests.faults._lab_host import LabHost, result_of
 from ansible_collections.emorobcare.fleet.tests.faults._releases import wait_for
 
@@ -35,9 +36,9 @@ HARDENED = {
 
 
 @pytest.fixture(name="host", scope="module")
-def host_fixture(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[LabHost]:
-    with LabHost(tmp_path_factory.mktemp("lab"), "host-change", "changed") as host:
-        yield host
+def host_fixture(engines: Engines) -> LabHost:
+    """Debian 13 with systemd."""
+    return engines.host("trixie")
 
 
 @pytest.fixture(name="untouched")
