@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run the project's checks in lanes side by side and count them: `run.py test`.
+"""Run the project's checks in two lanes side by side and count them: `run.py test`.
 
-What needs a Docker engine waits now and then: two lanes of that leave two processors time for a third, of what only
-computes. An engine is started where none runs, before all lanes, and stopped again after them. Each check's output is
-kept in tests/output/<check>.log; that of a failed one is printed. The last line is `N passed, N failed`, with
-`, N skipped` where there are any, and the exit status says the same.
+What needs a Docker engine is mostly waiting, so that a processor each keeps two lanes busy. An engine is started where
+none runs, before both, and stopped again after both. Each check's output is kept in tests/output/<check>.log; that of a
+failed one is printed. The last line is `N passed, N failed`, with `, N skipped` where there are any, and the exit
+status says the same.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 import typing as t
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -181,10 +181,7 @@ BROWSER = [
     packages("chromium", "chromedriver", "chromium", "chromium-driver", "fonts-dejavu-core"),
     pytest("browser", "tests/browser"),
 ]
-# Of the fault tests, those that only look; they are in a lane with others so that both end at about the same time.
-LOOKING = [f"tests/faults/test_{name}.py" for name in ("container_audit", "docker_host_audit", "image_audit")]
-AUDITS = [pytest("audits", *LOOKING)]
-FAULTS = [pytest("faults", "tests/faults", *(f"--ignore={path}" for path in LOOKING))]
+FAULTS = [pytest("faults", "tests/faults")]
 STACKS = [pytest("stacks", "tests/stacks")]
 # One of them is 30 releases in a row: longer than a test may take that hangs.
 SLOW = [pytest("slow", "-m", "slow", "-o", "faulthandler_timeout=1800", "tests/faults")]
@@ -197,37 +194,20 @@ MOLECULE = [
     )
 ]
 
-
-def gently(checks: list[Check]) -> list[Check]:
-    """Checks that only compute, with whatever processors the others leave: those have clocks, and these have none."""
-    return [replace(check, argv=["nice", "-n", "10", *check.argv]) for check in checks]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a word on the command line runs: lanes side by side, and an engine for all of them where one needs it."""
-
-    lanes: list[list[Check]]
-    engine: bool = True
-
-
-LANES = [
-    gently([*LINT, *SANITY_TESTS]),
-    [*UNIT, *AUDITS, *STACKS, *MOLECULE],
-    [*BROWSER, *FAULTS],
-]
-PLANS = {
-    "lint": Plan([LINT], engine=False),
-    "unit": Plan([UNIT], engine=False),
-    "check": Plan([[*LINT, *UNIT]], engine=False),
-    "sanity": Plan([SANITY_TESTS], engine=False),
-    "browser": Plan([BROWSER]),
-    "faults": Plan([[*FAULTS, *AUDITS]]),
-    "stacks": Plan([STACKS]),
-    "molecule": Plan([MOLECULE]),
-    "slow": Plan([SLOW]),
-    "test": Plan(LANES),
-    "test-all": Plan([*LANES[:-1], [*LANES[-1], *SLOW]]),
+# What a word on the command line runs: two lanes. What is in the second one needs an engine, and wherever there is a
+# second one the first may use the engine too.
+PLANS: dict[str, tuple[list[Check], list[Check]]] = {
+    "lint": (LINT, []),
+    "unit": (UNIT, []),
+    "check": ([*LINT, *UNIT], []),
+    "sanity": (SANITY_TESTS, []),
+    "browser": ([], BROWSER),
+    "faults": ([], FAULTS),
+    "stacks": ([], STACKS),
+    "molecule": ([], MOLECULE),
+    "slow": ([], SLOW),
+    "test": ([*LINT, *UNIT, *SANITY_TESTS, *STACKS, *MOLECULE], [*BROWSER, *FAULTS]),
+    "test-all": ([*LINT, *UNIT, *SANITY_TESTS, *STACKS, *MOLECULE], [*BROWSER, *FAULTS, *SLOW]),
 }
 
 
@@ -293,20 +273,17 @@ def engine(state: str) -> Check:
     )
 
 
-def run_plan(plan: Plan) -> Count:
+def run_plan(first: list[Check], second: list[Check]) -> Count:
     report = Report()
-    ours = plan.engine and not engine_runs()
-    if plan.engine:
+    ours = bool(second) and not engine_runs()
+    if second:
         run_lane([engine("started")], report)
-    *others, last = plan.lanes
-    beside = [threading.Thread(target=run_lane, args=(lane, report)) for lane in others]
-    for lane in beside:
-        lane.start()
+    lane = threading.Thread(target=run_lane, args=(first, report))
+    lane.start()
     try:
-        run_lane(last, report)
+        run_lane(second, report)
     finally:
-        for lane in beside:
-            lane.join()
+        lane.join()
         if ours:
             run_lane([engine("stopped")], report)
     return report.total
@@ -320,7 +297,7 @@ def main(words: list[str]) -> int:
     for old in [*OUTPUT.glob("*.xml"), *OUTPUT.glob("*.log")]:
         old.unlink()
     lay_out_tree()
-    total = run_plan(PLANS[words[0]])
+    total = run_plan(*PLANS[words[0]])
     print(total)
     return 1 if total.failed else 0
 

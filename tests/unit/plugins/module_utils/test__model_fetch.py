@@ -63,6 +63,8 @@ class Yard:
         try:
             fetched = {one.file.path: one for one in self.begin(origin, *files, **more).run()}
         finally:
+            for thread in set(threading.enumerate()) - threads:
+                thread.join(LONG)  # one that has nothing more to do may not have ended yet
             assert set(threading.enumerate()) <= threads, "a thread was left behind"
             assert set(os.listdir("/proc/self/fd")) <= descriptors, "a descriptor was left open"
             assert origin.now == 0, "a connection was left open"
