@@ -17,7 +17,6 @@ from ansible_collections.emorobcare.fleet.tests.faults._web_socket import Closed
 
 LARGE = 1 << 20
 PATIENCE = 30.0  # seconds for one answer, before it counts as none
-PAUSE = 0.01  # seconds: what is switched needs the processors more than the switch needs thousands of witnesses
 
 
 class Kind(t.NamedTuple):
@@ -71,7 +70,7 @@ class Load:
         kinds: t.Sequence[Kind] = KINDS,
         *,
         host: str = "127.0.0.1",
-        pause: float = PAUSE,
+        pause: float = 0.0,
         patience: float = PATIENCE,
     ) -> None:
         self._host, self._port, self._kinds = host, port, kinds

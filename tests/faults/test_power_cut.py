@@ -53,13 +53,14 @@ def check_booted(robot: Robot, boot: Boot, name: str, allowed: set[str]) -> str:
     assert serves in allowed, boot.said
     assert boot.first in allowed | {serves}
     assert "NOT" not in boot.said
-    check_whole(robot, serves)
+    check_whole(robot, serves, boot.said)
     return serves
 
 
-def check_whole(robot: Robot, serves: str) -> None:
+def check_whole(robot: Robot, serves: str, said: str) -> None:
+    """The release of this text runs, whole and alone; `said` is what is told where it does not."""
     journal = robot.journal()
-    assert journal["phase"] == "idle"
+    assert journal["phase"] == "idle", said
     colour = journal["committed"]["colour"]
     running = robot.running()
     assert set(running) == {"data/db", "ingress/ingress", f"{colour}/api"}
@@ -126,10 +127,10 @@ def test_an_engine_that_is_restarted_leaves_one_release_and_the_next_run_finishe
     assert process.returncode == failed
     assert robot.journal()["committed"]["release"] == (old if failed else new)["id"]
     wait_for(lambda: robot.serving() is not None)
-    serves = f"{'old' if failed else 'new'}-engine-{step}"
-    assert robot.serving() == serves
+    serves = "old" if failed else "new"
+    assert robot.serving() == f"{serves}-engine-{step}"
     again = robot.deploy(new)
-    check_whole(robot, f"new-engine-{step}")
+    check_whole(robot, f"new-engine-{step}", str(result))
     assert not robot.deploy(new)["changed"]
     reason = result["reason"] if failed else "none"
     record.row(f"the engine is restarted at {step}", reason, serves, next_run(again, "new"))

@@ -40,6 +40,7 @@ from ansible_collections.emorobcare.fleet.tests.unit.plugins.module_utils._memor
 
 LARGE = noise(16 * SMALL_CHUNK + 5000)
 LONG = 60  # seconds until a test that hangs says so
+TICK = _model_fetch._TICK
 needs_chains = pytest.mark.skipif(not chains(), reason="this Python has no libcrypto of its own")
 
 
@@ -64,7 +65,7 @@ class Yard:
             fetched = {one.file.path: one for one in self.begin(origin, *files, **more).run()}
         finally:
             for thread in set(threading.enumerate()) - threads:
-                thread.join(LONG)  # one that has nothing more to do may not have ended yet
+                thread.join(TICK)  # what it gets anyway, unless a test has made the tick shorter
             assert set(threading.enumerate()) <= threads, "a thread was left behind"
             assert set(os.listdir("/proc/self/fd")) <= descriptors, "a descriptor was left open"
             assert origin.now == 0, "a connection was left open"
